@@ -1,0 +1,3 @@
+//! holdfast: a GitOps controller that cannot be made to amplify a bad commit.
+
+pub mod core;
