@@ -3,6 +3,12 @@
 //! Time and seeds are arguments. The edges ([`crate::git`], [`crate::render`], [`crate::targets`], [`crate::store`]) turn
 //! the world into the values of this folder and carry out what it decided.
 
+pub mod clock;
 pub mod commit;
+pub mod freeze;
 pub mod guards;
+pub mod ledger;
+pub mod op;
+pub mod reason;
 pub mod resource;
+pub mod state;

@@ -1,0 +1,5 @@
+//! placeholder
+use serde::{Deserialize, Serialize};
+/// placeholder
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct FreezeState {}

@@ -1,0 +1,491 @@
+//! What is remembered of an application between cycles: the durable state that the journal folds into.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::clock::Clock;
+use super::commit::CommitId;
+use super::freeze::FreezeState;
+use super::guards::{Guards, TrustPolicy};
+use super::op::Op;
+use super::reason::Reason;
+use super::resource::{Anchor, Digest, Id, Nature};
+
+/// Everything durable of one application.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct State {
+    /// How many facts were folded.
+    pub seq: u64,
+    /// What does not grow with the number of resources.
+    pub app: App,
+    /// What is remembered per resource.
+    pub resources: BTreeMap<Id, Resource>,
+    /// The operations of the rollouts under way, by purpose and position.
+    pub rollout_ops: BTreeMap<(Purpose, u32), RolloutOp>,
+}
+
+/// Why something is written. Each purpose has its own plan, budget and latch (`GUARDS.md` 1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Back to the accepted state.
+    Heal,
+    /// On to a new commit.
+    Promote,
+}
+
+impl Purpose {
+    /// Both, in the order in which they act.
+    pub const ALL: [Self; 2] = [Self::Heal, Self::Promote];
+}
+
+/// What a person calls a latch (`GUARDS.md` 2), bars included.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LatchName {
+    /// A person said stop.
+    Freeze,
+    /// The ledger and the target do not belong together, or the clock is wrong.
+    State,
+    /// The target could not be read whole.
+    Observation,
+    /// Nothing is written until asked for.
+    Observe,
+    /// The branch does not go on from what was verified.
+    History,
+    /// The range is not signed as the policy wants.
+    Signature,
+    /// Desired is not complete.
+    Render,
+    /// The plan is too large to be let go unasked.
+    Plan,
+    /// What was written does not work.
+    Health,
+    /// Too much changed without a commit.
+    Drift,
+    /// The target refuses.
+    Failure,
+}
+
+impl LatchName {
+    /// Returns the name as it is printed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Freeze => "FREEZE",
+            Self::State => "STATE",
+            Self::Observation => "OBSERVATION",
+            Self::Observe => "OBSERVE",
+            Self::History => "HISTORY",
+            Self::Signature => "SIGNATURE",
+            Self::Render => "RENDER",
+            Self::Plan => "PLAN",
+            Self::Health => "HEALTH",
+            Self::Drift => "DRIFT",
+            Self::Failure => "FAILURE",
+        }
+    }
+}
+
+/// A durable latch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latch {
+    /// When it was set, in logical time.
+    pub since: Timestamp,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// What was judged: the desired digest (PLAN), the tip (HEALTH, FAILURE). Only another one can clear it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Arc<str>>,
+    /// The digest that lets it go when approved, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Counted cycles in a row without its cause.
+    #[serde(default)]
+    pub clean: u32,
+    /// The counted cycle that was last added to `clean`.
+    #[serde(default)]
+    pub clean_at: u64,
+    /// The resources that it withholds; empty means all of its scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<Id>,
+}
+
+/// What was accepted of a resource.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// The desired digest.
+    pub desired: Digest,
+    /// The live digest seen together with it.
+    pub live: Digest,
+    /// A commit that renders it.
+    pub commit: CommitId,
+    /// The file that declares it.
+    pub origin: Arc<str>,
+    /// What the rules need to know of it.
+    pub nature: Nature,
+    /// When this controller created it, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// Its rank.
+    #[serde(default)]
+    pub rank: u8,
+}
+
+/// Drift as it was first seen.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftMark {
+    /// What is there instead; absent when it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Digest>,
+    /// When this value was first seen.
+    pub since: Timestamp,
+    /// When the resource first differed, whatever its values since.
+    pub first: Timestamp,
+}
+
+/// Failed attempts to write a resource (`GUARDS.md` 7).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Breaker {
+    /// Failed attempts in a row.
+    pub attempts: u32,
+    /// No attempt before this time.
+    pub next: Timestamp,
+    /// Whether only a probe passes now and then.
+    pub open: bool,
+    /// What the last attempt said.
+    pub reason: Arc<str>,
+}
+
+/// A mark of a person's that keeps a resource from being written.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// Who.
+    pub by: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; absent means until released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// A resource that does not converge.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Differing {
+    /// Since when.
+    pub since: Timestamp,
+    /// Counted cycles so far.
+    pub cycles: u32,
+    /// The counted cycle that was last added.
+    pub at: u64,
+    /// Whether people were told.
+    #[serde(default)]
+    pub alerted: bool,
+    /// Why, in one word: `failed`, `held`, `fought`, `pending`, …
+    pub why: Arc<str>,
+}
+
+/// What is remembered of one resource beyond what was accepted; most have none.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// Live drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftMark>,
+    /// Failed writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
+    /// A hold by a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Automated reverts, within the longest fight window.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reverts: Vec<Timestamp>,
+    /// Quarantined since, after a fight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<Timestamp>,
+    /// Does not converge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differing: Option<Differing>,
+    /// Last changed by an unapproved promotion; counts in the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
+    /// Last deleted by an unapproved promotion; counts in the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Timestamp>,
+}
+
+impl Trouble {
+    /// Tells whether there is nothing to remember.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is remembered of one resource.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Resource {
+    /// What was accepted; absent for what is only remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+    /// The rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Box<Trouble>>,
+}
+
+/// Where an operation of a rollout stands.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OpState {
+    /// Not yet written.
+    Pending,
+    /// Its budget is reserved: it is being written, or was when the process died.
+    Reserved,
+    /// Written.
+    Done,
+}
+
+/// One operation of a rollout and its state.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RolloutOp {
+    /// What is done.
+    pub op: Op,
+    /// How far it is.
+    pub state: OpState,
+}
+
+/// What exempts a rollout from limits (`GUARDS.md` 5.4, 5.5).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Standing {
+    /// It passed every limit.
+    Passed,
+    /// A person approved it.
+    Approved {
+        /// Who.
+        by: Arc<str>,
+        /// The digest they named.
+        digest: Digest,
+    },
+    /// It returns to a state that was good.
+    Return,
+}
+
+/// The batch that is under way or settling.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Batch {
+    /// How many it may hold.
+    pub size: u32,
+    /// What it wrote.
+    pub wrote: Vec<Id>,
+    /// When it was complete and began to settle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settling: Option<Timestamp>,
+}
+
+/// A plan that passed or was approved, made durable (`GUARDS.md` 1). Its operations are in [`State::rollout_ops`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// The plan's digest.
+    pub digest: Digest,
+    /// The commit that it leads to.
+    pub commit: CommitId,
+    /// The digest of everything that is desired there.
+    pub desired: Digest,
+    /// N at its start.
+    pub n: u32,
+    /// What exempts it.
+    pub standing: Standing,
+    /// When it began.
+    pub started: Timestamp,
+    /// How many operations it has.
+    pub total: u32,
+    /// How many are done.
+    pub done: u32,
+    /// How many operations that do not delete are left.
+    pub writes_left: u32,
+    /// The batch under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+    /// What the next batch may hold.
+    pub next_batch: u32,
+    /// What it wrote that turned unhealthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unhealthy: Vec<Id>,
+}
+
+/// What was written in the present counted cycle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Spent {
+    /// The counted cycle that it belongs to.
+    pub cycle: u64,
+    /// Reserved writes, deletions included.
+    pub writes: u32,
+    /// Reserved deletions.
+    pub deletes: u32,
+}
+
+/// A state recorded as converged and healthy (`GUARDS.md` 5.5).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Good {
+    /// The digest of everything desired.
+    pub desired: Digest,
+    /// The commit.
+    pub commit: CommitId,
+    /// When it was last seen converged and healthy.
+    pub at: Timestamp,
+}
+
+/// An approval that was given and not yet used.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The digest that was approved: of a plan, of an operation, of a change, of a configuration.
+    pub digest: Digest,
+    /// Who, as the policy names them, or `local:USER`.
+    pub by: Arc<str>,
+    /// Which way it came: `local`, `api`, `tag`.
+    pub via: Arc<str>,
+    /// When the controller first saw it.
+    pub at: Timestamp,
+    /// Whether it was used.
+    #[serde(default)]
+    pub used: bool,
+}
+
+/// What the application's configuration was when it last governed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Governing {
+    /// The guards.
+    pub guards: Guards,
+    /// The trust policy.
+    pub trust: TrustPolicy,
+    /// Their digest.
+    pub digest: Digest,
+}
+
+/// Which source and target the ledger is about; a change of it is a halt (`GUARDS.md` 3.6).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    /// The repository's address, credentials removed.
+    pub url: Arc<str>,
+    /// The branch.
+    pub branch: Arc<str>,
+    /// The path in the repository.
+    pub path: Arc<str>,
+    /// The renderer and its version.
+    pub renderer: Arc<str>,
+    /// The target.
+    pub target: Arc<str>,
+}
+
+/// What the ledger knows of the target's anchor.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct AnchorState {
+    /// What this ledger last wrote there and knows to have arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Anchor>,
+    /// What it was about to write; after a crash either may be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intended: Option<Anchor>,
+}
+
+/// How far the first, observing cycles are.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Watched {
+    /// Complete counted cycles since the last reset.
+    pub cycles: u32,
+    /// When the first of them began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Whether the observe-only time is over.
+    pub passed: bool,
+}
+
+/// What does not grow with the number of resources.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct App {
+    /// The logical clock; absent before the first cycle.
+    pub clock: Option<Clock>,
+    /// The number of the last counted cycle.
+    pub counted: u64,
+    /// When it began.
+    pub counted_at: Option<Timestamp>,
+    /// The observe-only time.
+    pub watched: Watched,
+    /// Whether it was ever allowed to write.
+    pub ever_converged: bool,
+    /// The newest commit that a promotion was begun for.
+    pub last_verified: Option<CommitId>,
+    /// The newest commit that everything was converged to.
+    pub converged: Option<CommitId>,
+    /// When it was.
+    pub converged_at: Option<Timestamp>,
+    /// The target's anchor.
+    pub anchor: AnchorState,
+    /// Durable latches.
+    pub latches: BTreeMap<LatchName, Latch>,
+    /// Freezes.
+    pub freeze: FreezeState,
+    /// Approvals.
+    pub approvals: Vec<Approval>,
+    /// Budgets of the present counted cycle.
+    pub spent: BTreeMap<Purpose, Spent>,
+    /// Largest inventory by hour (seconds since the epoch, rounded down), within the longest window.
+    pub highs: BTreeMap<i64, u32>,
+    /// States recorded as converged and healthy.
+    pub good: Vec<Good>,
+    /// When a return was last begun.
+    pub returned: Option<Timestamp>,
+    /// The configuration that governs.
+    pub governing: Option<Governing>,
+    /// What source and target the ledger is about.
+    pub identity: Option<Identity>,
+    /// When pending commits were first seen.
+    pub sights: BTreeMap<CommitId, Timestamp>,
+    /// When the plan under judgement was first seen.
+    pub plan_seen: Option<(Digest, Timestamp)>,
+    /// Rollouts under way, by purpose.
+    pub rollouts: BTreeMap<Purpose, Rollout>,
+    /// The keys that vouched for the accepted commits, to notice their revocation.
+    pub vouched_by: Vec<Arc<str>>,
+    /// The poisoned commit that was counted last, so that it is counted once.
+    pub poisoned: Option<CommitId>,
+}
+
+impl State {
+    /// Returns the number of resources with an accepted state (N).
+    pub fn inventory(&self) -> u32 {
+        let n = self.resources.values().filter(|resource| resource.accepted.is_some()).count();
+        u32::try_from(n).unwrap_or(u32::MAX)
+    }
+
+    /// Returns what is remembered of a resource beyond what was accepted.
+    pub fn trouble(&self, id: &Id) -> Option<&Trouble> {
+        self.resources.get(id)?.trouble.as_deref()
+    }
+
+    /// Returns logical time, or the epoch before the first cycle.
+    pub fn now(&self) -> Timestamp {
+        self.app.clock.as_ref().map_or(Timestamp::UNIX_EPOCH, |clock| clock.now)
+    }
+
+    /// Returns the largest inventory within a window that ends now (N of `GUARDS.md` 8).
+    pub fn largest(&self, window: std::time::Duration) -> u32 {
+        let from = self.now().as_second() - i64::try_from(window.as_secs()).unwrap_or(i64::MAX / 2) - 3600;
+        self.app.highs.range(from..).map(|(_, n)| *n).max().unwrap_or(0).max(self.inventory())
+    }
+}
