@@ -5,10 +5,15 @@
 
 pub mod clock;
 pub mod commit;
+pub mod compare;
+pub mod drift;
 pub mod freeze;
+pub mod glob;
 pub mod guards;
 pub mod ledger;
+pub mod limits;
 pub mod op;
+pub mod plan;
 pub mod reason;
 pub mod resource;
 pub mod state;

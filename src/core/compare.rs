@@ -1,0 +1,320 @@
+//! The merge join of desired, accepted and observed (`DESIGN.md`, the one resource model).
+//!
+//! Decides per resource what standing it has; whether anything may be written is judged later, over the whole plan.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::commit::CommitId;
+use super::drift::{self, Answer, Class, Drift};
+use super::guards::Guards;
+use super::op::{self, Class as OpClass, Effect, Op, Source, Verb};
+use super::resource::{Desired, Here, Id, Live, Nature, Observed, Want};
+use super::state::{Accepted, Resource, State, Trouble};
+
+/// What is compared.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What the tip renders to, and the tip; absent when it does not render or could not be fetched.
+    pub desired: Option<(&'a Desired, &'a CommitId)>,
+    /// What was observed.
+    pub observed: &'a Observed,
+    /// What is remembered.
+    pub state: &'a State,
+    /// The guards in force.
+    pub guards: &'a Guards,
+    /// Logical time.
+    pub now: Timestamp,
+}
+
+/// A resource that a promotion leaves alone, and why (CONFLICT).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Conflict {
+    /// Which.
+    pub id: Id,
+    /// Why.
+    pub why: Arc<str>,
+    /// What would be written once an approval lets it.
+    pub op: Op,
+}
+
+/// What comparing found.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Comparison {
+    /// What leads to the tip.
+    pub promote: Vec<Op>,
+    /// What leads back to the accepted state, of drift that may be reverted now.
+    pub heal: Vec<Op>,
+    /// All drift, ignored drift apart.
+    pub drift: Vec<Drift>,
+    /// Desired states found already in place.
+    pub in_place: Vec<(Id, Accepted)>,
+    /// Accepted resources that are neither desired nor there.
+    pub gone: Vec<Id>,
+    /// What a promotion leaves alone.
+    pub conflicts: Vec<Conflict>,
+    /// What could not be read, and why.
+    pub unread: Vec<(Id, Arc<str>)>,
+    /// Resources that were marked as drifting and no longer do.
+    pub undrifted: Vec<Id>,
+    /// What is being deleted by somebody.
+    pub leaving: Vec<Id>,
+}
+
+/// Compares desired, accepted and observed by one pass over all three, which are sorted.
+pub fn compare(view: View<'_>) -> Comparison {
+    let mut out = Comparison::default();
+    let wants: &[Want] = view.desired.map_or(&[], |(desired, _)| &desired.wants);
+    let mut wants = wants.iter().peekable();
+    let mut known = view.state.resources.iter().peekable();
+    let mut seen = view.observed.seen.iter().peekable();
+    loop {
+        let next = [wants.peek().map(|want| &want.id), known.peek().map(|(id, _)| *id), seen.peek().map(|(id, _)| id)]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(id) = next.cloned() else { return out };
+        let want = wants.next_if(|want| want.id == id);
+        let resource = known.next_if(|(known, _)| **known == id).map(|(_, resource)| resource);
+        let live = seen.next_if(|(seen, _)| *seen == id).map(|(_, live)| live);
+        Row { view, id: &id, want, resource, live }.place(&mut out);
+    }
+}
+
+struct Row<'a> {
+    view: View<'a>,
+    id: &'a Id,
+    want: Option<&'a Want>,
+    resource: Option<&'a Resource>,
+    live: Option<&'a Live>,
+}
+
+impl Row<'_> {
+    fn place(&self, out: &mut Comparison) {
+        let trouble = self.resource.and_then(|resource| resource.trouble.as_deref());
+        let accepted = self.resource.and_then(|resource| resource.accepted.as_ref());
+        let live = match self.live {
+            Some(Live::Unread(why)) => return out.unread.push((self.id.clone(), why.clone())),
+            Some(Live::Leaving) => return out.leaving.push(self.id.clone()),
+            Some(live) => live,
+            // Not asked for: nothing is wanted or accepted, only remembered.
+            None if self.want.is_none() && accepted.is_none() => return,
+            None => return out.unread.push((self.id.clone(), "it was not observed".into())),
+        };
+        match accepted {
+            Some(accepted) => self.place_accepted(accepted, live, trouble, out),
+            None => self.place_new(live, trouble, out),
+        }
+    }
+
+    /// A resource that is not in the inventory.
+    fn place_new(&self, live: &Live, trouble: Option<&Trouble>, out: &mut Comparison) {
+        let Some(want) = self.want else {
+            return self.place_extra(live, trouble, out);
+        };
+        match live.here() {
+            Some(here) if here.digest == want.digest => out.in_place.push(self.in_place(want, here, None)),
+            here => {
+                let op = self.promotion(want, here, None);
+                if drift::held(trouble, self.view.now) {
+                    out.conflicts.push(Conflict { id: self.id.clone(), why: "a person holds it".into(), op });
+                } else {
+                    out.promote.push(op);
+                }
+            }
+        }
+    }
+
+    /// Something in an exclusive target that nobody declared.
+    fn place_extra(&self, live: &Live, trouble: Option<&Trouble>, out: &mut Comparison) {
+        let Some(here) = live.here() else { return self.undrift(trouble, out) };
+        let since = trouble
+            .and_then(|trouble| trouble.drift.as_ref())
+            .filter(|mark| mark.live == Some(here.digest))
+            .map_or(self.view.now, |mark| mark.since);
+        let held = drift::held(trouble, self.view.now) || trouble.is_some_and(|trouble| trouble.quarantined.is_some());
+        let grace = jiff::SignedDuration::try_from(self.view.guards.drift.grace).unwrap_or(jiff::SignedDuration::MAX);
+        let at = since.checked_add(grace).unwrap_or(self.view.now);
+        let answer = match self.view.guards.drift.routine {
+            _ if drift::ignored(self.id, &self.view.guards.drift) => return,
+            _ if held => Answer::Leave("a person holds it".into()),
+            super::guards::DriftPolicy::Revert if at <= self.view.now => Answer::Revert,
+            super::guards::DriftPolicy::Revert => Answer::RevertAt(at),
+            super::guards::DriftPolicy::Escalate { .. } => Answer::Escalate(None),
+            super::guards::DriftPolicy::Adopt => Answer::Leave("the policy for this class is adopt".into()),
+        };
+        if answer == Answer::Revert {
+            out.heal.push(self.removal(here, None, true));
+        }
+        out.drift.push(Drift {
+            id: self.id.clone(),
+            class: Class::Extra,
+            live: Some(here.digest),
+            since,
+            by: here.touch.by.clone(),
+            answer,
+        });
+    }
+
+    /// A resource of the inventory.
+    fn place_accepted(&self, accepted: &Accepted, live: &Live, trouble: Option<&Trouble>, out: &mut Comparison) {
+        let here = live.here();
+        let drifted = here.is_none_or(|here| here.digest != accepted.live);
+        if let (Some(want), Some(here)) = (self.want, here)
+            && here.digest == want.digest
+            && (drifted || want.digest != accepted.desired)
+        {
+            // Somebody, or a commit, brought both together: nothing is left to write.
+            self.undrift(trouble, out);
+            return out.in_place.push(self.in_place(want, here, accepted.created));
+        }
+        if !drifted {
+            self.undrift(trouble, out);
+            return match (self.want, here) {
+                (Some(want), Some(here)) if want.digest != accepted.desired => {
+                    out.promote.push(self.promotion(want, Some(here), Some(accepted)));
+                }
+                (None, Some(here)) if self.view.desired.is_some() => {
+                    out.promote.push(self.removal(here, Some(accepted), false));
+                }
+                _ => {}
+            };
+        }
+        if self.want.is_none() && here.is_none() && self.view.desired.is_some() {
+            self.undrift(trouble, out);
+            return out.gone.push(self.id.clone());
+        }
+        if drift::ignored(self.id, &self.view.guards.drift) {
+            return;
+        }
+        let drift = drift::classify(self.id, accepted, live, trouble, &self.view.guards.drift, self.view.now);
+        if drift.answer == Answer::Revert {
+            out.heal.push(self.reversal(accepted, here));
+        }
+        self.place_conflict(accepted, here, &drift, out);
+        out.drift.push(drift);
+    }
+
+    /// A promotion of something that somebody changed: it waits while that change may be what saved the night.
+    fn place_conflict(&self, accepted: &Accepted, here: Option<&Here>, drift: &Drift, out: &mut Comparison) {
+        let op = match (self.want, here) {
+            (Some(want), here) if want.digest != accepted.desired => self.promotion(want, here, Some(accepted)),
+            (None, Some(here)) if self.view.desired.is_some() => self.removal(here, Some(accepted), false),
+            _ => return,
+        };
+        let why: Option<Arc<str>> = match (&drift.answer, drift.class) {
+            (Answer::Revert, _) => None,
+            (Answer::RevertAt(at), _) => {
+                Some(format!("it was changed by nobody known; routine from {at} on, unless held").into())
+            }
+            (Answer::Leave(why), Class::Emergency) => Some(why.clone()),
+            (Answer::Leave(_), _) => None,
+            (Answer::Escalate(_), _) => {
+                Some("a person changed it: adopt the change by a commit, release it, or approve".into())
+            }
+        };
+        match why {
+            Some(why) => out.conflicts.push(Conflict { id: self.id.clone(), why, op }),
+            None => out.promote.push(op),
+        }
+    }
+
+    fn undrift(&self, trouble: Option<&Trouble>, out: &mut Comparison) {
+        if trouble.is_some_and(|trouble| trouble.drift.is_some()) {
+            out.undrifted.push(self.id.clone());
+        }
+    }
+
+    fn commit(&self) -> CommitId {
+        self.view.desired.map_or_else(|| CommitId::new(""), |(_, commit)| commit.clone())
+    }
+
+    fn in_place(&self, want: &Want, here: &Here, created: Option<Timestamp>) -> (Id, Accepted) {
+        let accepted = Accepted {
+            desired: want.digest,
+            live: here.digest,
+            commit: self.commit(),
+            origin: want.origin.clone(),
+            nature: want.nature.clone(),
+            created,
+            rank: want.rank,
+        };
+        (self.id.clone(), accepted)
+    }
+
+    fn promotion(&self, want: &Want, here: Option<&Here>, accepted: Option<&Accepted>) -> Op {
+        let (verb, effect, class) = match (here, accepted) {
+            (None, _) => (Verb::Create, Effect::Create, OpClass::Plain),
+            (Some(here), None) => (Verb::Update, op::update_effect(&here.nature, &want.nature), OpClass::Adopt),
+            (Some(here), Some(accepted)) => {
+                let inert = want.nature.essence.is_some() && want.nature.essence == accepted.nature.essence;
+                let class = if inert { OpClass::Inert } else { OpClass::Plain };
+                (Verb::Update, op::update_effect(&here.nature, &want.nature), class)
+            }
+        };
+        Op {
+            id: self.id.clone(),
+            verb,
+            effect,
+            class,
+            from: here.map(|here| (here.digest, here.version.clone())),
+            to: Some(want.digest),
+            was: accepted.map(|accepted| accepted.desired),
+            source: Some(Source { commit: self.commit(), origin: want.origin.clone() }),
+            nature: self.protected(&want.nature),
+            force: false,
+            weight: 1 + if effect == Effect::Delete { here.map_or(0, |here| here.dependants) } else { 0 },
+            rank: want.rank,
+            reverts: false,
+            shape: None,
+        }
+    }
+
+    fn removal(&self, here: &Here, accepted: Option<&Accepted>, reverts: bool) -> Op {
+        let nature = accepted.map_or(&here.nature, |accepted| &accepted.nature);
+        Op {
+            id: self.id.clone(),
+            verb: Verb::Delete,
+            effect: Effect::Delete,
+            class: OpClass::Plain,
+            from: Some((here.digest, here.version.clone())),
+            to: None,
+            was: accepted.map(|accepted| accepted.desired),
+            source: None,
+            nature: self.protected(nature),
+            force: reverts,
+            weight: 1 + here.dependants,
+            rank: accepted.map_or(0, |accepted| accepted.rank),
+            reverts,
+            shape: None,
+        }
+    }
+
+    fn reversal(&self, accepted: &Accepted, here: Option<&Here>) -> Op {
+        let effect = here.map_or(Effect::Create, |here| op::update_effect(&here.nature, &accepted.nature));
+        Op {
+            id: self.id.clone(),
+            verb: if here.is_some() { Verb::Update } else { Verb::Create },
+            effect,
+            class: OpClass::Plain,
+            from: here.map(|here| (here.digest, here.version.clone())),
+            to: Some(accepted.desired),
+            was: Some(accepted.desired),
+            source: Some(Source { commit: accepted.commit.clone(), origin: accepted.origin.clone() }),
+            nature: self.protected(&accepted.nature),
+            force: true,
+            weight: 1,
+            rank: accepted.rank,
+            reverts: true,
+            shape: None,
+        }
+    }
+
+    /// Adds what the configuration protects to what the target does.
+    fn protected(&self, nature: &Nature) -> Nature {
+        let guards = self.view.guards;
+        let configured = guards.protected.iter().any(|pattern| super::glob::matches(pattern, self.id.as_str()));
+        Nature { protected: configured || (guards.protected_defaults && nature.protected), ..nature.clone() }
+    }
+}

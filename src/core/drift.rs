@@ -1,0 +1,167 @@
+//! Live drift: its classes, and what becomes of each (`GUARDS.md` 6).
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::glob;
+use super::guards::{DriftPolicies, DriftPolicy};
+use super::resource::{Digest, Here, Id, Live};
+use super::state::{Accepted, DriftMark, Trouble};
+
+/// Why a resource drifts, as far as it can be told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// An accepted resource is gone.
+    Missing,
+    /// Access control was changed.
+    Tamper,
+    /// A person changed it: held, or by an interactive writer.
+    Emergency,
+    /// Nobody knows who changed it, and it was less than `grace` ago.
+    Fresh,
+    /// Anything else.
+    Routine,
+    /// An exclusive target holds what nobody declared.
+    Extra,
+}
+
+impl Class {
+    /// Returns the class as JSON, text and metrics spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Tamper => "tamper",
+            Self::Emergency => "emergency",
+            Self::Fresh => "fresh",
+            Self::Routine => "routine",
+            Self::Extra => "extra",
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What becomes of a drifted resource now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It is reverted.
+    Revert,
+    /// It is announced, and reverted from then on.
+    RevertAt(Timestamp),
+    /// People are told and nothing is written, until then if a time is given.
+    Escalate(Option<Timestamp>),
+    /// It is left alone.
+    Leave(Arc<str>),
+}
+
+/// One drifted resource.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Drift {
+    /// Which.
+    pub id: Id,
+    /// Why, as far as it can be told.
+    pub class: Class,
+    /// What is there instead; absent when it is gone.
+    pub live: Option<Digest>,
+    /// When it was first seen so.
+    pub since: Timestamp,
+    /// Who changed it, where the target records it.
+    pub by: Option<Arc<str>>,
+    /// What becomes of it.
+    pub answer: Answer,
+}
+
+/// Tells whether a hold is in force.
+pub fn held(trouble: Option<&Trouble>, now: Timestamp) -> bool {
+    trouble.and_then(|trouble| trouble.hold.as_ref()).is_some_and(|hold| hold.until.is_none_or(|until| now < until))
+}
+
+/// Tells whether drift of a resource is ignored as a whole.
+pub fn ignored(id: &Id, policies: &DriftPolicies) -> bool {
+    policies.ignore.iter().any(|ignore| {
+        ignore.paths.is_empty() && ignore.resource.as_ref().is_some_and(|pattern| glob::matches(pattern, id.as_str()))
+    })
+}
+
+/// Classes the drift of one accepted resource and says what becomes of it.
+pub fn classify(
+    id: &Id,
+    accepted: &Accepted,
+    live: &Live,
+    trouble: Option<&Trouble>,
+    policies: &DriftPolicies,
+    now: Timestamp,
+) -> Drift {
+    let here = live.here();
+    let digest = here.map(|here| here.digest);
+    // A value that was seen before keeps its first sight; another value starts anew.
+    let since = trouble
+        .and_then(|trouble| trouble.drift.as_ref())
+        .filter(|mark| mark.live == digest)
+        .map_or(now, |mark| mark.since);
+    let hold = held(trouble, now);
+    let changed = changed_at(here, since, now);
+    let routine_at = changed.checked_add(signed(policies.grace)).unwrap_or(now);
+    let class = if hold {
+        Class::Emergency
+    } else if accepted.nature.access_control {
+        Class::Tamper
+    } else {
+        match here {
+            None => Class::Missing,
+            Some(here) if here.touch.interactive => Class::Emergency,
+            Some(_) if now < routine_at => Class::Fresh,
+            Some(_) => Class::Routine,
+        }
+    };
+    let policy = match class {
+        Class::Missing => policies.missing,
+        Class::Tamper => policies.tamper,
+        Class::Emergency => policies.emergency,
+        Class::Fresh | Class::Routine | Class::Extra => policies.routine,
+    };
+    let answer = if trouble.is_some_and(|trouble| trouble.quarantined.is_some()) {
+        Answer::Leave("quarantined after a fight: holdfast reverted it and something changed it back, too often".into())
+    } else if hold {
+        Answer::Escalate(None)
+    } else {
+        match policy {
+            DriftPolicy::Adopt => Answer::Leave("the policy for this class is adopt".into()),
+            DriftPolicy::Escalate { revert_after } => {
+                let at = revert_after.and_then(|after| since.checked_add(signed(after)).ok());
+                if at.is_some_and(|at| at <= now) { Answer::Revert } else { Answer::Escalate(at) }
+            }
+            DriftPolicy::Revert if class == Class::Fresh => Answer::RevertAt(routine_at),
+            DriftPolicy::Revert => Answer::Revert,
+        }
+    };
+    let by = here.and_then(|here| here.touch.by.clone());
+    Drift { id: id.clone(), class, live: digest, since, by, answer }
+}
+
+/// Returns when a resource was changed, or first seen changed where that is not recorded or lies in the future.
+fn changed_at(here: Option<&Here>, since: Timestamp, now: Timestamp) -> Timestamp {
+    here.and_then(|here| here.touch.at).filter(|at| *at <= now).unwrap_or(since)
+}
+
+fn signed(duration: std::time::Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// Says whether a mark must be written: drift is new, or is another value than before.
+pub fn mark(drift: &Drift, trouble: Option<&Trouble>) -> Option<DriftMark> {
+    let known = trouble.and_then(|trouble| trouble.drift.as_ref());
+    if known.is_some_and(|mark| mark.live == drift.live) {
+        return None;
+    }
+    let first = known.map_or(drift.since, |mark| mark.first);
+    Some(DriftMark { live: drift.live, since: drift.since, first })
+}

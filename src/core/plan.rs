@@ -1,0 +1,244 @@
+//! A plan: the ordered operations, what is parked, how much it amounts to, and its digests (`GUARDS.md` 5).
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::op::{Class, Effect, Op, Verb, is_bump};
+use super::resource::{Digest, FieldChange, Hasher, Id, Vitals};
+use super::state::Purpose;
+
+/// How much a plan amounts to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Magnitude {
+    /// What is new.
+    pub creates: u32,
+    /// What is changed or adopted, bumps apart; a move or a supersession is one.
+    pub updates: u32,
+    /// What is removed, replaced, emptied or stopped, with what would go with it.
+    pub deletes: u32,
+    /// Version-only updates.
+    pub bumps: u32,
+    /// Updates of listed metadata only; paced, not counted.
+    pub inert: u32,
+}
+
+impl Magnitude {
+    /// Adds up the operations. The order does not matter.
+    pub fn of<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Self {
+        let mut sum = Self::default();
+        for op in ops {
+            sum += Self::of_op(op);
+        }
+        sum
+    }
+
+    fn of_op(op: &Op) -> Self {
+        let one = op.weight.max(1);
+        match (op.class, op.effect) {
+            (Class::Inert, Effect::Update) => Self { inert: 1, ..Self::default() },
+            (Class::Bump, Effect::Update) => Self { bumps: 1, ..Self::default() },
+            // Of a pair, the half that removes carries the count.
+            (Class::Move | Class::Supersede, _) if op.verb == Verb::Delete => Self { updates: 1, ..Self::default() },
+            (Class::Move | Class::Supersede, Effect::Create) => Self::default(),
+            (_, Effect::Create) => Self { creates: 1, ..Self::default() },
+            (_, Effect::Update) => Self { updates: 1, ..Self::default() },
+            (_, Effect::Delete) => Self { deletes: one, ..Self::default() },
+        }
+    }
+
+    /// Returns updates and deletions together, bumps apart: what `change_halt` limits.
+    pub const fn changes(&self) -> u32 {
+        self.updates.saturating_add(self.deletes)
+    }
+
+    /// Returns the largest of what the limits look at: by this the commits of a range are ranked.
+    pub const fn rank(&self) -> u32 {
+        self.changes().saturating_add(self.bumps)
+    }
+
+    /// Tells whether nothing is counted.
+    pub const fn is_zero(&self) -> bool {
+        self.creates == 0 && self.updates == 0 && self.deletes == 0 && self.bumps == 0 && self.inert == 0
+    }
+}
+
+impl AddAssign for Magnitude {
+    fn add_assign(&mut self, other: Self) {
+        self.creates = self.creates.saturating_add(other.creates);
+        self.updates = self.updates.saturating_add(other.updates);
+        self.deletes = self.deletes.saturating_add(other.deletes);
+        self.bumps = self.bumps.saturating_add(other.bumps);
+        self.inert = self.inert.saturating_add(other.inert);
+    }
+}
+
+/// One operation that waits for an approval of its own, whatever the rest of the plan does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parked {
+    /// What is parked.
+    pub op: Op,
+    /// Why: `protected` or `conflict`.
+    pub code: &'static str,
+    /// The same for people.
+    pub why: Arc<str>,
+    /// What an approval of it names.
+    pub digest: Digest,
+}
+
+/// The ordered operations of one purpose.
+#[derive(Clone, PartialEq, Debug)]
+#[must_use]
+pub struct Plan {
+    /// What for.
+    pub purpose: Purpose,
+    /// What would be written, in order: deletions last.
+    pub ops: Vec<Op>,
+    /// What waits for an approval of its own.
+    pub parked: Vec<Parked>,
+    /// How much `ops` amount to.
+    pub magnitude: Magnitude,
+    /// What an approval binds to.
+    pub digest: Digest,
+    /// What a pre-approval binds to.
+    pub change: Digest,
+}
+
+/// What changes inside the resources that a plan updates.
+pub type Details = BTreeMap<Id, Vec<FieldChange>>;
+
+impl Plan {
+    /// Makes a plan of operations: classes them, parks what is protected, orders and hashes.
+    ///
+    /// `approved` says which parked operations (by digest) an approval lets go.
+    pub fn new(
+        purpose: Purpose,
+        mut ops: Vec<Op>,
+        details: &Details,
+        guards: &Digest,
+        approved: impl Fn(&Digest) -> bool,
+    ) -> Self {
+        pair_moves(&mut ops);
+        pair_supersessions(&mut ops);
+        for op in &mut ops {
+            if let Some(changes) = details.get(&op.id) {
+                if op.effect == Effect::Update && op.class == Class::Plain && is_bump(changes) {
+                    op.class = Class::Bump;
+                }
+                op.shape = shape(op, changes);
+            }
+        }
+        let mut parked = Vec::new();
+        ops.retain(|op| {
+            let digest = op.digest();
+            if op.nature.protected && removes(op) && !approved(&digest) {
+                let why = "protected: it is never deleted or replaced without an approval of its own".into();
+                parked.push(Parked { op: op.clone(), code: "protected", why, digest });
+                return false;
+            }
+            true
+        });
+        order(&mut ops);
+        let magnitude = Magnitude::of(&ops);
+        let (digest, change) = digests(&ops, guards);
+        Self { purpose, ops, parked, magnitude, digest, change }
+    }
+
+    /// Tells whether nothing would be written.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+}
+
+/// Tells whether an operation takes something away, as a removal or by its effect.
+fn removes(op: &Op) -> bool {
+    op.effect == Effect::Delete || op.verb == Verb::Delete
+}
+
+/// Orders operations: those that do not delete by rank, then deletions in reverse (`GUARDS.md` 5.2).
+fn order(ops: &mut [Op]) {
+    ops.sort_by(|a, b| {
+        let (last_a, last_b) = (a.verb == Verb::Delete, b.verb == Verb::Delete);
+        last_a.cmp(&last_b).then_with(|| {
+            if last_a { (b.rank, &b.id).cmp(&(a.rank, &a.id)) } else { (a.rank, &a.id).cmp(&(b.rank, &b.id)) }
+        })
+    });
+}
+
+/// Hashes what an approval and what a pre-approval bind to; both independent of the order of operations.
+fn digests(ops: &[Op], guards: &Digest) -> (Digest, Digest) {
+    let mut sorted: Vec<&Op> = ops.iter().collect();
+    sorted.sort_by(|a, b| a.id.cmp(&b.id));
+    let (mut plan, mut change) = (Hasher::new(), Hasher::new());
+    plan.part(b"plan").part(guards.as_bytes());
+    change.part(b"change").part(guards.as_bytes());
+    for op in sorted {
+        op.hash_into(&mut plan);
+        op.hash_change_into(&mut change);
+    }
+    (plan.finish(), change.finish())
+}
+
+/// Finds removals whose content appears under another name, and counts each pair as one update (`GUARDS.md` 5.3, *move*).
+///
+/// Empty content is no content: two empty files are no move.
+fn pair_moves(ops: &mut [Op]) {
+    let mut removed: BTreeMap<Digest, Vec<usize>> = BTreeMap::new();
+    for (at, op) in ops.iter().enumerate().rev() {
+        if op.verb == Verb::Delete
+            && !op.reverts
+            && op.nature.vitals.has(Vitals::CONTENT)
+            && let (Some(was), Some((live, _))) = (op.was, &op.from)
+            && was == *live
+        {
+            removed.entry(was).or_default().push(at);
+        }
+    }
+    for at in 0..ops.len() {
+        let created = &ops[at];
+        if created.verb != Verb::Create || created.was.is_some() {
+            continue;
+        }
+        if let Some(old) = created.to.and_then(|to| removed.get_mut(&to)).and_then(Vec::pop) {
+            ops[at].class = Class::Move;
+            ops[old].class = Class::Move;
+            ops[old].effect = Effect::Update;
+        }
+    }
+}
+
+/// Finds generated objects whose successor is created, and counts each pair as one update.
+fn pair_supersessions(ops: &mut [Op]) {
+    let mut created: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    for (at, op) in ops.iter().enumerate() {
+        if op.verb == Verb::Create
+            && op.class == Class::Plain
+            && let Some(stem) = &op.nature.stem
+        {
+            created.insert(stem.clone(), at);
+        }
+    }
+    for at in 0..ops.len() {
+        if ops[at].verb != Verb::Delete || ops[at].class != Class::Plain {
+            continue;
+        }
+        if let Some(new) = ops[at].nature.stem.as_ref().and_then(|stem| created.remove(stem)) {
+            ops[new].class = Class::Supersede;
+            ops[at].class = Class::Supersede;
+            ops[at].effect = Effect::Update;
+        }
+    }
+}
+
+/// Describes what operations that change the same paths the same way share; only for people, never for magnitudes.
+fn shape(op: &Op, changes: &[FieldChange]) -> Option<Arc<str>> {
+    let first = changes.first()?;
+    let name = op.id.as_str();
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let kind = file.rsplit_once('.').map_or_else(|| file.to_owned(), |(_, extension)| format!("*.{extension}"));
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+    let more = if changes.len() > 1 { format!(" and {} more", changes.len() - 1) } else { String::new() };
+    Some(format!("{kind}  {}  {} -> {}{more}", first.path, value(&first.old), value(&first.new)).into())
+}
