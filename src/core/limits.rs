@@ -1,6 +1,7 @@
 //! The limits of a plan: which of them a magnitude crosses, in numbers (`GUARDS.md` 5.1 and 8).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -92,31 +93,42 @@ fn percent(limit: Limit) -> String {
     }
 }
 
-/// Returns why too many whole groups would disappear (`group_halt`).
+/// Returns why too many whole groups of the inventory would disappear (`group_halt`).
 pub fn of_groups(ops: &[Op], state: &State, guards: &Guards) -> Option<Reason> {
+    guards.group_halt?;
+    let accepted = state.resources.values().filter_map(|resource| resource.accepted.as_ref());
+    of_group_counts(ops, &group_counts(accepted.map(|accepted| accepted.nature.group.as_ref())), guards)
+}
+
+/// Counts how many resources each group has.
+pub fn group_counts<'a>(groups: impl Iterator<Item = Option<&'a Arc<str>>>) -> BTreeMap<Arc<str>, u32> {
+    let mut counts = BTreeMap::new();
+    for group in groups.flatten() {
+        match counts.get_mut(group) {
+            Some(count) => *count += 1,
+            None => {
+                counts.insert(group.clone(), 1);
+            }
+        }
+    }
+    counts
+}
+
+/// Returns why too many whole groups would disappear, given how many resources each had.
+pub fn of_group_counts(ops: &[Op], had: &BTreeMap<Arc<str>, u32>, guards: &Guards) -> Option<Reason> {
     let halt = guards.group_halt?;
-    let mut left: BTreeMap<&str, u32> = BTreeMap::new();
-    for resource in state.resources.values() {
-        if let Some(group) = resource.accepted.as_ref().and_then(|accepted| accepted.nature.group.as_deref()) {
-            *left.entry(group).or_default() += 1;
-        }
-    }
-    let mut removed: BTreeMap<&str, u32> = BTreeMap::new();
-    for op in ops.iter().filter(|op| op.verb == Verb::Delete && op.effect == Effect::Delete) {
-        if let Some(group) = op.nature.group.as_deref() {
-            *removed.entry(group).or_default() += 1;
-        }
-    }
+    let deleted = ops.iter().filter(|op| op.verb == Verb::Delete && op.effect == Effect::Delete);
+    let removed = group_counts(deleted.map(|op| op.nature.group.as_ref()));
     let emptied: Vec<&str> = removed
         .iter()
-        .filter(|(group, removed)| left.get(*group).is_some_and(|had| *had >= halt.from && **removed >= *had))
-        .map(|(group, _)| *group)
+        .filter(|(group, removed)| had.get(*group).is_some_and(|had| *had >= halt.from && **removed >= *had))
+        .map(|(group, _)| group.as_ref())
         .collect();
     let count = u32::try_from(emptied.len()).unwrap_or(u32::MAX);
     (count > 0 && count >= halt.groups).then(|| {
         let names = emptied.iter().take(5).copied().collect::<Vec<_>>().join(", ");
         let message = format!("{count} groups would be emptied whole: {names}");
-        let groups = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        let groups = u32::try_from(had.len()).unwrap_or(u32::MAX);
         Reason::crossed("group_halt", count, halt.groups.saturating_sub(1), groups, message)
     })
 }

@@ -3,16 +3,20 @@
 //! Time and seeds are arguments. The edges ([`crate::git`], [`crate::render`], [`crate::targets`], [`crate::store`]) turn
 //! the world into the values of this folder and carry out what it decided.
 
+pub mod approval;
 pub mod clock;
 pub mod commit;
 pub mod compare;
+pub mod culprit;
 pub mod drift;
 pub mod freeze;
 pub mod glob;
 pub mod guards;
+pub mod judge;
 pub mod ledger;
 pub mod limits;
 pub mod op;
+pub mod pace;
 pub mod plan;
 pub mod reason;
 pub mod resource;

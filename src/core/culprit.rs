@@ -1,0 +1,129 @@
+//! Poisoned commits: how much each commit of a range would change, and which one to name (`GUARDS.md` 3.5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::commit::CommitId;
+use super::guards::Guards;
+use super::limits::{self, Scale};
+use super::op::{Class, Effect, Op, Verb, update_effect};
+use super::plan::{Details, Magnitude, Plan};
+use super::resource::{Digest, Id, Want};
+use super::state::Purpose;
+
+/// What one commit changes of one resource, desired against desired.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WantChange {
+    /// Which resource.
+    pub id: Id,
+    /// What was desired.
+    pub old: Option<Want>,
+    /// What is desired.
+    pub new: Option<Want>,
+}
+
+/// One first-parent commit of a range and what it does by itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommitEffect {
+    /// The commit.
+    pub commit: CommitId,
+    /// Who it claims wrote it.
+    pub author: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// Its own magnitude.
+    pub magnitude: Magnitude,
+    /// How much is desired after it.
+    pub desired: u32,
+    /// The limits that it crosses by itself.
+    pub crosses: Vec<Arc<str>>,
+    /// Why it could not be rendered, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
+}
+
+/// Who is to blame for a plan that is too large.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// One commit crosses a limit by itself: its position in the range.
+    Culprit(usize),
+    /// No commit does: the positions of all that contribute, the largest first.
+    Accumulation(Vec<usize>),
+}
+
+/// Counts what changes desired against desired amount to, by the same rules as a plan.
+pub fn magnitude(changes: &[WantChange], details: &Details, guards: &Guards) -> (Magnitude, Vec<Op>) {
+    let ops = changes.iter().filter_map(operation).collect();
+    let plan = Plan::new(Purpose::Promote, ops, details, &Digest::of_parts([b""]), |_| true);
+    let parks = |op: &&Op| !(guards.protected_defaults && op.nature.protected && op.effect == Effect::Delete);
+    let kept: Vec<Op> = plan.ops.iter().filter(parks).cloned().collect();
+    (Magnitude::of(&kept), kept)
+}
+
+fn operation(change: &WantChange) -> Option<Op> {
+    let (verb, effect, class) = match (&change.old, &change.new) {
+        (None, None) => return None,
+        (None, Some(_)) => (Verb::Create, Effect::Create, Class::Plain),
+        (Some(_), None) => (Verb::Delete, Effect::Delete, Class::Plain),
+        (Some(old), Some(new)) if old.digest == new.digest => return None,
+        (Some(old), Some(new)) => {
+            let inert = new.nature.essence.is_some() && new.nature.essence == old.nature.essence;
+            (Verb::Update, update_effect(&old.nature, &new.nature), if inert { Class::Inert } else { Class::Plain })
+        }
+    };
+    let nature = change.new.as_ref().or(change.old.as_ref()).map(|want| want.nature.clone()).unwrap_or_default();
+    let old = change.old.as_ref().map(|want| want.digest);
+    Some(Op {
+        id: change.id.clone(),
+        verb,
+        effect,
+        class,
+        from: old.map(|digest| (digest, super::resource::Version("".into()))),
+        to: change.new.as_ref().map(|want| want.digest),
+        was: old,
+        source: None,
+        nature,
+        force: false,
+        weight: 1,
+        rank: 0,
+        reverts: false,
+        shape: None,
+    })
+}
+
+/// Returns the limits that a commit crosses by itself.
+pub fn crosses(
+    magnitude: &Magnitude,
+    ops: &[Op],
+    before: u32,
+    after: u32,
+    groups: &BTreeMap<Arc<str>, u32>,
+    guards: &Guards,
+) -> Vec<Arc<str>> {
+    let scale = Scale { now: before, n: before, desired: after };
+    let mut codes: Vec<Arc<str>> =
+        limits::of_magnitude(magnitude, scale, guards).into_iter().map(|reason| reason.code).collect();
+    if let Some(reason) = limits::of_group_counts(ops, groups, guards) {
+        codes.push(reason.code);
+    }
+    if after == 0 && before > 0 && guards.empty_desired_halts {
+        codes.push("empty_desired".into());
+    }
+    codes
+}
+
+/// Names the culprit: the commit with the largest magnitude of its own, if that alone crosses a limit.
+pub fn verdict(commits: &[CommitEffect]) -> Verdict {
+    let largest = (0..commits.len())
+        .filter(|at| !commits[*at].crosses.is_empty())
+        .max_by_key(|at| (commits[*at].magnitude.rank(), std::cmp::Reverse(*at)));
+    if let Some(at) = largest {
+        return Verdict::Culprit(at);
+    }
+    let mut contributors: Vec<usize> = (0..commits.len()).filter(|at| !commits[*at].magnitude.is_zero()).collect();
+    contributors.sort_by_key(|at| std::cmp::Reverse(commits[*at].magnitude.rank()));
+    Verdict::Accumulation(contributors)
+}
