@@ -4,5 +4,8 @@
 //! the world into the values of this folder and carry out what it decided.
 
 pub mod commit;
+pub mod effect_directory;
 pub mod guards;
 pub mod resource;
+pub mod spelling;
+pub mod tree;
