@@ -1,0 +1,245 @@
+//! Reading a clone: commits, tags, trees and blobs as facts. What is missing or damaged is told, and remembered.
+
+use std::sync::Arc;
+
+use gix::ObjectId;
+
+use super::fetch::{TAGS, is_id, tracked};
+use super::mirror::{Mirror, commit_id};
+use super::object::{self, RawCommit, SignatureCheck};
+use crate::core::commit::{Commit, CommitId, Tag};
+use crate::core::tree::{Oid, TreeError, Trees};
+
+/// Says why something could not be read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Whether one commit descends from another cannot be told (`GUARDS.md` 3.4).
+    #[error("ancestry cannot be proved: commit {missing} is not in the clone ({why})")]
+    AncestryUnproven {
+        /// The commit that is not there.
+        missing: CommitId,
+        /// Why it is not, as far as known.
+        why: Arc<str>,
+    },
+    /// There is no such commit.
+    #[error("there is no commit {0:?} in the clone")]
+    NoCommit(String),
+    /// An object is not what it should be.
+    #[error("object {id} is damaged: {why}")]
+    Damaged {
+        /// Its id.
+        id: CommitId,
+        /// Why, as a lower-case fragment.
+        why: Arc<str>,
+    },
+    /// A range has more commits than anybody pushes.
+    #[error("the range has more than {0} commits; reanchor to a newer commit")]
+    TooMany(usize),
+    /// A tree could not be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// A clone as it was when it was opened. Not shared between threads: open one for each.
+pub struct Snapshot {
+    mirror: Mirror,
+    pub(super) repo: gix::Repository,
+    pub(super) shallow: bool,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("dir", &self.mirror.dir()).finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    pub(super) fn new(mirror: Mirror, repo: gix::Repository) -> Self {
+        let shallow = repo.is_shallow().unwrap_or(true);
+        Self { mirror, repo, shallow }
+    }
+
+    /// Returns the tracked branch's tip as of the last fetch.
+    pub fn tip(&self, branch: &str) -> Option<CommitId> {
+        let reference = self.repo.try_find_reference(&*tracked(branch)).ok()??;
+        reference.target().try_id().map(|id| commit_id(id.to_owned()))
+    }
+
+    /// Tells whether a commit is here.
+    pub fn has(&self, commit: &CommitId) -> bool {
+        self.oid(commit).is_some_and(|id| self.repo.has_object(id))
+    }
+
+    /// Finds the commit that a person means: an id, also shortened, a branch as of the last fetch, or `HEAD~3` and its like.
+    pub fn resolve(&self, branch: &str, spec: &str) -> Result<CommitId, ReadError> {
+        let none = || ReadError::NoCommit(spec.into());
+        let spec = spec.replace('@', "HEAD");
+        let end = spec.find(['~', '^', ':']).unwrap_or(spec.len());
+        let (name, suffix) = spec.split_at(end);
+        let tip = (name == "HEAD" || name == branch).then(|| self.tip(branch)).flatten();
+        let names =
+            tip.map(|tip| tip.to_string()).into_iter().chain([format!("refs/remotes/origin/{name}"), name.into()]);
+        for name in names {
+            if let Ok(id) = self.repo.rev_parse_single(format!("{name}{suffix}^{{commit}}").as_str()) {
+                return Ok(commit_id(id.detach()));
+            }
+        }
+        Err(none())
+    }
+
+    /// Reads one commit's facts.
+    pub fn commit(&self, id: &CommitId, check: &dyn SignatureCheck) -> Result<Commit, ReadError> {
+        let raw = self.raw(id)?.ok_or_else(|| ReadError::NoCommit(id.to_string()))?;
+        Ok(facts(id.clone(), raw, check))
+    }
+
+    /// Reads the annotated tags that approve and vouch, named as the tag objects spell it, each once, sorted.
+    ///
+    /// A tag that cannot be read proves nothing and is left out.
+    pub fn tags(&self, check: &dyn SignatureCheck) -> Result<Vec<Tag>, ReadError> {
+        let mut tags = Vec::new();
+        for prefix in TAGS {
+            let Ok(all) = self.repo.references() else { continue };
+            let Ok(references) = all.prefixed(prefix) else { continue };
+            for reference in references.flatten() {
+                if let Some(id) = reference.target().try_id()
+                    && let Some(tag) = self.tag(id.to_owned(), check)
+                {
+                    tags.push(tag);
+                }
+            }
+        }
+        tags.sort_by(|a, b| (&a.name, &a.target, a.tagged).cmp(&(&b.name, &b.target, b.tagged)));
+        tags.dedup();
+        Ok(tags)
+    }
+
+    fn tag(&self, id: ObjectId, check: &dyn SignatureCheck) -> Option<Tag> {
+        let found = self.repo.find_object(id).ok().filter(|found| found.kind == gix::object::Kind::Tag)?;
+        if gix::objs::compute_hash(gix::hash::Kind::Sha1, found.kind, &found.data).ok()? != id {
+            return None;
+        }
+        let raw = object::tag(&found.data).ok()?;
+        // Nobody approves by the tag of a tag, and whose signature would count?
+        if raw.kind != "commit" || !TAGS.iter().any(|t| format!("refs/tags/{}", raw.name).starts_with(t)) {
+            return None;
+        }
+        let signature = raw.signed.judge(check);
+        Some(Tag {
+            name: raw.name,
+            target: CommitId::new(raw.object),
+            tagger: raw.tagger,
+            tagged: raw.tagged,
+            signature,
+        })
+    }
+
+    pub(super) fn oid(&self, commit: &CommitId) -> Option<ObjectId> {
+        is_id(commit.as_str()).then(|| ObjectId::from_hex(commit.as_str().as_bytes()).ok()).flatten()
+    }
+
+    /// Reads a commit's headers, checking the object against its id; `None` if it is not here.
+    pub(super) fn raw(&self, id: &CommitId) -> Result<Option<RawCommit>, ReadError> {
+        let Some(oid) = self.oid(id) else { return Ok(None) };
+        let damaged = |why: String| {
+            self.mirror.suspect(&format!("commit {id}: {why}"));
+            ReadError::Damaged { id: id.clone(), why: why.into() }
+        };
+        let Some(found) = self.repo.try_find_object(oid).map_err(|e| damaged(format!("{e:#}")))? else {
+            return Ok(None);
+        };
+        if found.kind != gix::object::Kind::Commit {
+            return Ok(None);
+        }
+        match gix::objs::compute_hash(gix::hash::Kind::Sha1, found.kind, &found.data) {
+            Ok(hash) if hash == oid => {}
+            _ => return Err(damaged("its content does not have its id".into())),
+        }
+        // A malformed commit was pushed like this; cloning anew would not mend it.
+        object::commit(&found.data).map(Some).map_err(|why| ReadError::Damaged { id: id.clone(), why: why.into() })
+    }
+
+    /// The error of a parent that is not here. In a whole clone that is damage, which the next fetch mends.
+    pub(super) fn unproven(&self, missing: &CommitId) -> ReadError {
+        let why: Arc<str> = if self.shallow {
+            "the remote is shallow: its history is cut off there; fetch from a complete repository".into()
+        } else {
+            self.mirror.suspect(&format!("commit {missing} is missing"));
+            "the clone is incomplete; the next fetch clones anew".into()
+        };
+        ReadError::AncestryUnproven { missing: missing.clone(), why }
+    }
+
+    /// Reads an object of a kind; `None` if it is not here.
+    fn object(&self, oid: Oid, kind: gix::object::Kind) -> Result<Vec<u8>, TreeError> {
+        let id = ObjectId::Sha1(*oid.as_bytes());
+        let damaged = |why: String| {
+            self.mirror.suspect(&format!("object {oid}: {why}"));
+            TreeError::Damaged { oid, why: why.into() }
+        };
+        let found = self.repo.try_find_object(id).map_err(|e| damaged(format!("{e:#}")))?;
+        let mut found = found.ok_or_else(|| self.missing(oid))?;
+        if found.kind != kind {
+            return Err(TreeError::Damaged { oid, why: format!("it is a {}, not a {kind}", found.kind).into() });
+        }
+        Ok(std::mem::take(&mut found.data))
+    }
+
+    fn missing(&self, oid: Oid) -> TreeError {
+        if !self.shallow {
+            self.mirror.suspect(&format!("object {oid} is missing"));
+        }
+        TreeError::Missing(oid)
+    }
+}
+
+pub(super) fn facts(id: CommitId, raw: RawCommit, check: &dyn SignatureCheck) -> Commit {
+    let signature = raw.signed.judge(check);
+    let RawCommit { tree, parents, author, committer, committed, subject, signed: _ } = raw;
+    Commit { id, parents, tree: tree.into(), author, committer, committed, subject, signature }
+}
+
+impl Trees for Snapshot {
+    fn tree_of(&self, commit: &CommitId) -> Result<Oid, TreeError> {
+        let none = || TreeError::NoCommit(commit.clone());
+        let raw = self.raw(commit).map_err(|error| match error {
+            ReadError::Damaged { why, .. } => match Oid::from_hex(commit.as_str()) {
+                Some(oid) => TreeError::Damaged { oid, why },
+                None => none(),
+            },
+            _ => none(),
+        })?;
+        Oid::from_hex(&raw.ok_or_else(none)?.tree).ok_or_else(none)
+    }
+
+    fn tree(&self, tree: Oid) -> Result<Arc<[u8]>, TreeError> {
+        self.object(tree, gix::object::Kind::Tree).map(Arc::from)
+    }
+
+    fn blob_size(&self, blob: Oid) -> Result<u64, TreeError> {
+        let id = ObjectId::Sha1(*blob.as_bytes());
+        let header = self.repo.try_find_header(id).map_err(|e| {
+            self.mirror.suspect(&format!("object {blob}: {e:#}"));
+            TreeError::Damaged { oid: blob, why: format!("{e:#}").into() }
+        })?;
+        let header = header.ok_or_else(|| self.missing(blob))?;
+        if header.kind() != gix::object::Kind::Blob {
+            return Err(TreeError::Damaged { oid: blob, why: format!("it is a {}, not a blob", header.kind()).into() });
+        }
+        Ok(header.size())
+    }
+
+    fn blob(&self, blob: Oid, cap: u64) -> Result<Vec<u8>, TreeError> {
+        let size = self.blob_size(blob)?;
+        if size > cap {
+            return Err(TreeError::TooLarge { oid: blob, size, cap });
+        }
+        let bytes = self.object(blob, gix::object::Kind::Blob)?;
+        let hash = gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::object::Kind::Blob, &bytes);
+        if hash.is_ok_and(|hash| hash.as_bytes() == blob.as_bytes()) {
+            return Ok(bytes);
+        }
+        self.mirror.suspect(&format!("object {blob}: its content does not have its id"));
+        Err(TreeError::Damaged { oid: blob, why: "its content does not have its id".into() })
+    }
+}

@@ -1,0 +1,102 @@
+//! Why a tree cannot be rendered: where, what, and what to do about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::tree::TreeError;
+
+/// Says why a commit does not render. Nothing of it is used then (`GUARDS.md` 2, RENDER).
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("render {path:?}: {problem}")]
+pub struct RenderError {
+    /// Where, as a path in the repository, spelt as an identity is.
+    pub path: Arc<str>,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+impl RenderError {
+    pub(super) fn at(path: &str, problem: Problem) -> Self {
+        Self { path: path.into(), problem }
+    }
+
+    /// Tells whether the source path is missing, which core takes as wanting nothing (`GUARDS.md` 8, `empty_desired`).
+    pub fn is_path_missing(&self) -> bool {
+        self.problem == Problem::PathMissing
+    }
+}
+
+/// What is wrong, and what to do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Problem {
+    /// The source path is not in the commit.
+    #[error("the source path is not in this commit; restore it, or change source.path")]
+    PathMissing,
+    /// The source path names a file or a link.
+    #[error("the source path, or a part of it, is not a directory; name the directory in source.path")]
+    NotADirectory,
+    /// The configured path cannot be one.
+    #[error("source.path must be relative to the repository's root, without '..'")]
+    BadPath,
+    /// There is a submodule.
+    #[error("this is a submodule, whose content is not in the repository; commit the files themselves")]
+    Submodule,
+    /// There is a pointer of Git LFS.
+    #[error("this is a Git LFS pointer, whose content is not in the repository; run `git lfs migrate export` for it")]
+    LfsPointer,
+    /// A file is too large.
+    #[error("the file has {size} bytes, over the limit of {cap}; desired state needs no such files")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        cap: u64,
+    },
+    /// There are too many entries.
+    #[error("there are more than {0} files and directories below the source path; split the application")]
+    TooMany(usize),
+    /// A name that no directory can hold, or that would leave it.
+    #[error("a directory cannot hold this name ({0}); rename it")]
+    Name(&'static str),
+    /// A link without a target, or with one that no file system takes.
+    #[error("the symbolic link's target is empty, too long or has a NUL; remove it")]
+    Link,
+    /// It took too long.
+    #[error("rendering took longer than {} s; split the application", .0.as_secs_f32())]
+    Time(Duration),
+    /// The commit does not want this resource.
+    #[error("this commit does not want it")]
+    NotWanted,
+    /// An object could not be read.
+    #[error(transparent)]
+    Tree(TreeError),
+}
+
+impl Problem {
+    /// Returns the variant's name, for metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::PathMissing => "path_missing",
+            Self::NotADirectory => "not_a_directory",
+            Self::BadPath => "bad_path",
+            Self::Submodule => "submodule",
+            Self::LfsPointer => "lfs_pointer",
+            Self::TooLarge { .. } => "too_large",
+            Self::TooMany(_) => "too_many",
+            Self::Name(_) => "name",
+            Self::Link => "link",
+            Self::Time(_) => "time",
+            Self::NotWanted => "not_wanted",
+            Self::Tree(_) => "tree",
+        }
+    }
+}
+
+impl From<TreeError> for Problem {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::TooLarge { oid: _, size, cap } => Self::TooLarge { size, cap },
+            other => Self::Tree(other),
+        }
+    }
+}

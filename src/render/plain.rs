@@ -1,0 +1,228 @@
+//! Plain files: each file under the source path is one resource.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::{Limits, Problem, RenderError, WantChange, identity};
+use crate::core::effect_directory::{is_access_control, is_protected};
+use crate::core::resource::{Digest, Nature, Vitals, Want};
+use crate::core::spelling::{file_digest, link_digest};
+use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
+
+/// Changes whenever the same tree would render differently.
+pub(super) const VERSION: &[u8] = b"1";
+
+/// Longer targets are refused by Linux.
+pub(super) const LINK_MAX: u64 = 4095;
+
+/// Longer names and paths are refused by Linux.
+const NAME_MAX: usize = 255;
+const PATH_MAX: usize = 4095;
+
+/// Pointers are shorter, by their specification.
+const LFS_MAX: u64 = 1024;
+const LFS_START: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// What was learned of blobs, by object id and kind; objects never change.
+#[derive(Debug, Default)]
+pub(super) struct Facts(Mutex<HashMap<(Oid, Kind), Fact>>);
+
+/// Some tens of megabytes at most; then it is learned anew.
+const FACTS_MAX: usize = 400_000;
+
+#[derive(Clone, Debug)]
+struct Fact {
+    digest: Digest,
+    vitals: Vitals,
+}
+
+/// Renders plain files below one path.
+pub(super) struct Plain<'a> {
+    trees: &'a dyn Trees,
+    path: &'a [u8],
+    limits: &'a Limits,
+    facts: &'a Facts,
+    started: Instant,
+    entries: usize,
+    kinds: [Arc<str>; 2],
+    group: Option<Arc<str>>,
+}
+
+impl<'a> Plain<'a> {
+    pub(super) fn new(trees: &'a dyn Trees, path: &'a [u8], limits: &'a Limits, facts: &'a Facts) -> Self {
+        let kinds = ["file".into(), "link".into()];
+        Self { trees, path, limits, facts, started: Instant::now(), entries: 0, kinds, group: None }
+    }
+
+    /// Renders a whole tree.
+    pub(super) fn all(self, source: Oid) -> Result<Vec<Want>, RenderError> {
+        let changes = self.changes(None, Some(source))?;
+        Ok(changes.into_iter().filter_map(|change| change.new).collect())
+    }
+
+    /// Renders where two trees differ, both sides.
+    pub(super) fn changes(self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<WantChange>, RenderError> {
+        let trees = self.trees;
+        let source = show(self.path);
+        let mut visit = Changes { plain: self, changes: Vec::new() };
+        diff::<Fail>(trees, old, new, &mut visit).map_err(|fail| match fail {
+            Fail::At(error) => error,
+            Fail::Tree(error) => RenderError { path: source, problem: error.into() },
+        })?;
+        let mut changes = visit.changes;
+        changes.sort_by(|a, b| a.id.cmp(&b.id));
+        // A file that becomes a directory of the same name, or back, is two identities; a path is there once.
+        Ok(changes)
+    }
+
+    fn want(&mut self, path: &[u8], side: Side) -> Result<Option<Want>, RenderError> {
+        let Some((kind, oid)) = side else { return Ok(None) };
+        let origin = if self.path.is_empty() { show(path) } else { show(&[self.path, b"/", path].concat()) };
+        let at = |problem| RenderError { path: origin.clone(), problem };
+        holdable(path).map_err(at)?;
+        let fact = self.fact(kind, oid).map_err(at)?;
+        let id = identity(path);
+        let nature = Nature {
+            identity: Some(self.kinds[usize::from(kind == Kind::Link)].clone()),
+            vitals: fact.vitals,
+            group: self.group(id.as_str()),
+            protected: is_protected(id.as_str()),
+            access_control: is_access_control(id.as_str()),
+            essence: None,
+            stem: None,
+        };
+        Ok(Some(Want { id, digest: fact.digest, nature, rank: 0, origin }))
+    }
+
+    /// The first directory below the path; files come in order, so that the last one's group is often this one's.
+    fn group(&mut self, id: &str) -> Option<Arc<str>> {
+        let (first, _) = id.split_once('/')?;
+        if self.group.as_deref() != Some(first) {
+            self.group = Some(first.into());
+        }
+        self.group.clone()
+    }
+
+    fn fact(&self, kind: Kind, oid: Oid) -> Result<Fact, Problem> {
+        if let Some(fact) = self.facts.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(oid, kind)) {
+            return Ok(fact.clone());
+        }
+        let fact = self.learn(kind, oid)?;
+        let mut facts = self.facts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if facts.len() >= FACTS_MAX {
+            facts.clear();
+        }
+        facts.insert((oid, kind), fact.clone());
+        Ok(fact)
+    }
+
+    fn learn(&self, kind: Kind, oid: Oid) -> Result<Fact, Problem> {
+        match kind {
+            Kind::File | Kind::Executable => {
+                let size = self.trees.blob_size(oid)?;
+                if size > self.limits.blob {
+                    return Err(Problem::TooLarge { size, cap: self.limits.blob });
+                }
+                if size > LFS_START.len() as u64
+                    && size < LFS_MAX
+                    && self.trees.blob(oid, LFS_MAX)?.starts_with(LFS_START)
+                {
+                    return Err(Problem::LfsPointer);
+                }
+                let executable = kind == Kind::Executable;
+                let mut vitals = if size > 0 { Vitals::CONTENT } else { Vitals::default() };
+                if executable {
+                    vitals = vitals.with(Vitals::EXECUTABLE);
+                }
+                Ok(Fact { digest: file_digest(executable, oid.as_bytes()), vitals })
+            }
+            Kind::Link => {
+                let target = self.trees.blob(oid, LINK_MAX).map_err(|error| match error {
+                    TreeError::TooLarge { .. } => Problem::Link,
+                    other => other.into(),
+                })?;
+                if target.is_empty() || target.contains(&0) {
+                    return Err(Problem::Link);
+                }
+                Ok(Fact { digest: link_digest(&target), vitals: Vitals::CONTENT })
+            }
+            Kind::Submodule => Err(Problem::Submodule),
+            Kind::Tree => Err(Problem::NotADirectory),
+        }
+    }
+
+    fn afford(&mut self) -> Result<(), RenderError> {
+        let problem = if self.entries >= self.limits.entries {
+            Problem::TooMany(self.limits.entries)
+        } else if self.started.elapsed() > self.limits.time {
+            Problem::Time(self.limits.time)
+        } else {
+            self.entries += 1;
+            return Ok(());
+        };
+        Err(RenderError { path: show(self.path), problem })
+    }
+}
+
+/// What ends a comparison.
+enum Fail {
+    At(RenderError),
+    Tree(TreeError),
+}
+
+impl From<TreeError> for Fail {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
+struct Changes<'a> {
+    plain: Plain<'a>,
+    changes: Vec<WantChange>,
+}
+
+impl Visit<Fail> for Changes<'_> {
+    fn leaf(&mut self, path: &[u8], old: Side, new: Side) -> Result<(), Fail> {
+        if is_skipped(path) {
+            return Ok(());
+        }
+        self.plain.afford().map_err(Fail::At)?;
+        let old = self.plain.want(path, old).map_err(Fail::At)?;
+        let new = self.plain.want(path, new).map_err(Fail::At)?;
+        self.changes.push(WantChange { id: identity(path), old, new });
+        Ok(())
+    }
+
+    fn enter(&mut self, path: &[u8]) -> Result<bool, Fail> {
+        if is_skipped(path) {
+            return Ok(false);
+        }
+        self.plain.afford().map_err(Fail::At)?;
+        Ok(true)
+    }
+}
+
+/// Tells what is never rendered: what freezes at the source path, and the target's own anchor there.
+pub(super) fn is_skipped(path: &[u8]) -> bool {
+    let top = path.split(|b| *b == b'/').next().unwrap_or_default();
+    is_freeze(top) || top == b".holdfast"
+}
+
+/// Refuses names that a directory cannot hold, or that Git or we would take for something else.
+fn holdable(path: &[u8]) -> Result<(), Problem> {
+    if path.len() > PATH_MAX {
+        return Err(Problem::Name("the path is longer than 4095 bytes"));
+    }
+    for name in path.split(|b| *b == b'/') {
+        let why = match name {
+            b"." | b".." => "it names a directory, this or the one above",
+            _ if name.eq_ignore_ascii_case(b".git") => "it is Git's own",
+            _ if name.len() > NAME_MAX => "it is longer than 255 bytes",
+            _ if name.is_empty() || name.contains(&0) => "it is empty or has a NUL",
+            _ => continue,
+        };
+        return Err(Problem::Name(why));
+    }
+    Ok(())
+}

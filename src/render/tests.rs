@@ -1,0 +1,1 @@
+//! Renders of trees in memory; those of real repositories are in `tests/`.
