@@ -4,5 +4,6 @@
 //! the world into the values of this folder and carry out what it decided.
 
 pub mod commit;
+pub mod guard_digest;
 pub mod guards;
 pub mod resource;
