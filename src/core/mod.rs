@@ -12,6 +12,7 @@ pub mod drift;
 pub mod effect_directory;
 pub mod freeze;
 pub mod glob;
+pub mod guard_digest;
 pub mod guards;
 pub mod judge;
 pub mod ledger;
