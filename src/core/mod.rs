@@ -3,6 +3,7 @@
 //! Time and seeds are arguments. The edges ([`crate::git`], [`crate::render`], [`crate::targets`], [`crate::store`]) turn
 //! the world into the values of this folder and carry out what it decided.
 
+pub mod anchor;
 pub mod approval;
 pub mod clock;
 pub mod commit;
@@ -25,3 +26,4 @@ pub mod resource;
 pub mod spelling;
 pub mod state;
 pub mod tree;
+pub mod write;
