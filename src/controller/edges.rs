@@ -48,7 +48,8 @@ pub struct Judged {
 impl Judged {
     /// Returns everybody who has a part in the commit.
     pub fn contributor(&self) -> Contributor {
-        let mut names: Vec<Arc<str>> = vec![self.commit.author.email.as_str().into(), self.commit.committer.email.as_str().into()];
+        let mut names: Vec<Arc<str>> =
+            vec![self.commit.author.email.as_str().into(), self.commit.committer.email.as_str().into()];
         names.extend(self.signer.clone());
         if let crate::core::commit::Signature::Good { key, .. } = &self.commit.signature {
             names.push(key.clone());
@@ -83,7 +84,12 @@ pub trait Read {
     /// Judges the range from what was verified to the tip.
     fn trust(&mut self, state: &State, tip: &CommitId) -> Result<Trusted, Arc<str>>;
     /// Judges what freezes at the tip; returns the new freezes and what changed, if anything did.
-    fn freeze(&mut self, state: &State, tip: Option<&CommitId>, trusted: Option<&Trusted>) -> Option<(FreezeState, String)>;
+    fn freeze(
+        &mut self,
+        state: &State,
+        tip: Option<&CommitId>,
+        trusted: Option<&Trusted>,
+    ) -> Option<(FreezeState, String)>;
     /// Renders a commit.
     fn render(&mut self, commit: &CommitId) -> Rendered;
     /// Tells what a commit changes, desired against desired.

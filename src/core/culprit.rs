@@ -127,3 +127,27 @@ pub fn verdict(commits: &[CommitEffect]) -> Verdict {
     contributors.sort_by_key(|at| std::cmp::Reverse(commits[*at].magnitude.rank()));
     Verdict::Accumulation(contributors)
 }
+
+/// Returns how much is desired after changes.
+pub fn after(before: u32, changes: &[WantChange]) -> u32 {
+    let count = |is: fn(&WantChange) -> bool| {
+        u32::try_from(changes.iter().filter(|change| is(change)).count()).unwrap_or(u32::MAX)
+    };
+    let added = count(|change| change.old.is_none() && change.new.is_some());
+    let removed = count(|change| change.old.is_some() && change.new.is_none());
+    before.saturating_add(added).saturating_sub(removed)
+}
+
+/// Brings the number of resources of each group up to date with changes.
+pub fn regroup(groups: &mut BTreeMap<Arc<str>, u32>, changes: &[WantChange]) {
+    for change in changes {
+        if let Some(group) = change.old.as_ref().and_then(|want| want.nature.group.as_ref())
+            && let Some(count) = groups.get_mut(group)
+        {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(group) = change.new.as_ref().and_then(|want| want.nature.group.as_ref()) {
+            *groups.entry(group.clone()).or_default() += 1;
+        }
+    }
+}

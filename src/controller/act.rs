@@ -1,0 +1,314 @@
+//! Carries out a rollout: claim, reserve, write with precondition, record; batch, settle, next batch (`GUARDS.md` 5.7, 5.8).
+//!
+//! Every write is preceded by a durable reservation. A commit to the ledger fails when another process wrote to it since,
+//! so a freeze by command stops the rollout at the next resource; the tip is read again meanwhile, so that a `FREEZE` that
+//! is pushed does too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::assess::Assessment;
+use super::edges::{Ledger, LedgerError, Read, Write};
+use crate::core::commit::CommitId;
+use crate::core::guards::Guards;
+use crate::core::ledger::Fact;
+use crate::core::op::{Op, Verb};
+use crate::core::pace::{self, Next};
+use crate::core::reason::Reason;
+use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live, Version};
+use crate::core::state::{Accepted, Latch, LatchName, Purpose, Standing, State};
+use crate::core::write::Outcome;
+
+/// How often the tip is read again while acting (`GUARDS.md` 4).
+const REREAD_EVERY: SignedDuration = SignedDuration::from_secs(10);
+
+/// How often a batch that settles is looked at.
+const SETTLE_POLL: Duration = Duration::from_millis(500);
+
+/// Why acting stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stopped {
+    /// Everything is done.
+    Done,
+    /// The rest waits for another interval, or a back-off: `write_cap`, `delete_cap`, `backoff`.
+    Paced(&'static str),
+    /// Something changed: observe again.
+    Again(Arc<str>),
+    /// The controller is shutting down.
+    Shutdown,
+}
+
+/// Carries out what was let through, for both purposes.
+///
+/// # Errors
+/// Only if the ledger fails; then nothing more is written.
+pub fn act<E: Read + Write>(
+    name: &Arc<str>,
+    assessment: &Assessment,
+    edges: &mut E,
+    ledger: &mut impl Ledger,
+    state: &mut State,
+) -> Result<Vec<(Purpose, Stopped)>, LedgerError> {
+    let mut stops = Vec::new();
+    for purpose in Purpose::ALL {
+        if !assessment.judgement.may(purpose) || !state.app.rollouts.contains_key(&purpose) {
+            continue;
+        }
+        let mut actor =
+            Actor { name, assessment, purpose, versions: versions(assessment), reread: None, edges, ledger, state };
+        let stopped = actor.run();
+        actor.edges.release();
+        let stopped = stopped?;
+        let again = !matches!(stopped, Stopped::Done | Stopped::Paced(_));
+        stops.push((purpose, stopped));
+        if again {
+            break;
+        }
+    }
+    Ok(stops)
+}
+
+/// The versions observed in this cycle: a rollout that goes on writes against these, not against those of its start.
+fn versions(assessment: &Assessment) -> BTreeMap<Id, Version> {
+    let here = |(id, live): &(Id, Live)| live.here().map(|here| (id.clone(), here.version.clone()));
+    assessment.observed.seen.iter().filter_map(here).collect()
+}
+
+struct Actor<'a, E, L> {
+    name: &'a Arc<str>,
+    assessment: &'a Assessment,
+    purpose: Purpose,
+    versions: BTreeMap<Id, Version>,
+    reread: Option<Timestamp>,
+    edges: &'a mut E,
+    ledger: &'a mut L,
+    state: &'a mut State,
+}
+
+impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
+    fn guards(&self) -> &Guards {
+        &self.assessment.guards
+    }
+
+    fn run(&mut self) -> Result<Stopped, LedgerError> {
+        loop {
+            let next = pace::next(self.state, self.purpose, &self.assessment.guards);
+            let step = match next {
+                Next::Begin(size) => self.begin(size),
+                Next::Write(index) => self.write(index),
+                Next::Settle => self.settle(),
+                Next::Wait(why) => return Ok(Stopped::Paced(why)),
+                Next::Done => return self.done(),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(stopped)) => return Ok(stopped),
+                // Another process wrote: whatever it was, everything is judged again before the next write.
+                Err(LedgerError::Moved) => return Ok(Stopped::Again("the ledger moved on".into())),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Claims the target for a batch: the anchor is swapped under the target's lock.
+    fn begin(&mut self, size: u32) -> Result<Option<Stopped>, LedgerError> {
+        let (_, token) = self.edges.random();
+        let known = self.state.app.anchor.known.clone();
+        let expected = match &self.assessment.observed.anchor {
+            AnchorSeen::Present(seen) if self.state.app.anchor.intended.as_ref() == Some(seen) => {
+                AnchorSeen::Present(seen.clone())
+            }
+            _ => known.clone().map_or(AnchorSeen::Absent, AnchorSeen::Present),
+        };
+        let anchor = Anchor {
+            target: known.as_ref().map_or_else(|| token.clone(), |known| known.target.clone()),
+            application: self.name.clone(),
+            ledger: self.ledger.id(),
+            epoch: self.ledger.epoch(),
+            token,
+            last_verified: self.state.app.last_verified.clone(),
+            seq: self.state.seq + 1,
+        };
+        self.ledger.commit(self.state, &[Fact::AnchorIntended { anchor: Box::new(anchor.clone()) }])?;
+        if let Err(unclaimed) = self.edges.claim(&expected, &anchor) {
+            return Ok(Some(Stopped::Again(unclaimed.0)));
+        }
+        self.ledger.commit(self.state, &[Fact::AnchorKnown, Fact::BatchStarted { purpose: self.purpose, size }])?;
+        Ok(None)
+    }
+
+    /// Reserves the budget of one operation, looks at the freeze and the tip again, writes, and records what came of it.
+    fn write(&mut self, index: u32) -> Result<Option<Stopped>, LedgerError> {
+        let Some(slot) = self.state.rollout_ops.get(&(self.purpose, index)) else {
+            return Ok(Some(Stopped::Again("the rollout is gone".into())));
+        };
+        let mut op = slot.op.clone();
+        let deletes = op.verb == Verb::Delete;
+        if let Some((_, version)) = op.from.as_mut()
+            && let Some(seen) = self.versions.get(&op.id)
+        {
+            *version = seen.clone();
+        }
+        if let Some(stopped) = self.look_again() {
+            return Ok(Some(stopped));
+        }
+        self.ledger.commit(self.state, &[Fact::Reserved { purpose: self.purpose, index, deletes }])?;
+        let outcome = self.edges.write(&op);
+        let (fact, again) = self.outcome(index, &op, outcome);
+        // What was written must be remembered whatever other processes wrote meanwhile.
+        super::assess::commit(self.ledger, self.state, &[fact])?;
+        Ok(again.map(Stopped::Again))
+    }
+
+    fn look_again(&mut self) -> Option<Stopped> {
+        let now = self.edges.clock().wall;
+        let due = self.reread.is_none_or(|at| now.duration_since(at).abs() >= REREAD_EVERY);
+        if !due {
+            return None;
+        }
+        let first = self.reread.replace(now).is_none();
+        let tip = self.assessment.tip.as_ref().ok()?;
+        if !first && !self.edges.still(tip) {
+            return Some(Stopped::Again("the branch moved on".into()));
+        }
+        None
+    }
+
+    fn outcome(&mut self, index: u32, op: &Op, outcome: Outcome) -> (Fact, Option<Arc<str>>) {
+        let (purpose, id) = (self.purpose, op.id.clone());
+        match outcome {
+            Outcome::Done(live) => (self.wrote(index, op, &live), None),
+            Outcome::Moved(why) => {
+                (Fact::Moved { purpose, index, id: id.clone(), why: why.clone() }, Some(format!("{id}: {why}").into()))
+            }
+            Outcome::Refused(reason) | Outcome::Unknown(reason) => {
+                let (jitter, _) = self.edges.random();
+                let known = self.state.trouble(&id).and_then(|trouble| trouble.breaker.as_ref());
+                let breaker = pace::failed(known, reason, self.guards(), self.state.now(), jitter);
+                (Fact::Failed { purpose, index, id, breaker }, None)
+            }
+        }
+    }
+
+    fn wrote(&self, index: u32, op: &Op, live: &Live) -> Fact {
+        let now = self.state.now();
+        let before = self.state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+        let created = match op.verb {
+            Verb::Create if !op.reverts => Some(now),
+            _ => before.and_then(|accepted| accepted.created),
+        };
+        let accepted = match (live, &op.source, op.to) {
+            (Live::Here(here), Some(source), Some(to)) => Some(Box::new(Accepted {
+                desired: to,
+                live: here.digest,
+                commit: source.commit.clone(),
+                origin: source.origin.clone(),
+                nature: op.nature.clone(),
+                created,
+                rank: op.rank,
+            })),
+            _ => None,
+        };
+        let rollout = self.state.app.rollouts.get(&self.purpose);
+        let passed = rollout.is_some_and(|rollout| rollout.standing == Standing::Passed);
+        let drift = self.state.trouble(&op.id).and_then(|trouble| trouble.drift.as_ref());
+        let healed_after = drift
+            .filter(|_| self.purpose == Purpose::Heal)
+            .and_then(|mark| u64::try_from(now.duration_since(mark.first).as_secs()).ok());
+        Fact::Wrote {
+            purpose: self.purpose,
+            index,
+            id: op.id.clone(),
+            verb: op.verb,
+            effect: op.effect,
+            accepted,
+            windowed: self.purpose == Purpose::Promote && passed,
+            healed_after,
+        }
+    }
+
+    /// Lets a batch settle: until it is healthy, or `settle` is over.
+    fn settle(&mut self) -> Result<Option<Stopped>, LedgerError> {
+        let wrote = self.state.app.rollouts.get(&self.purpose).and_then(|rollout| rollout.batch.as_ref());
+        let wrote: Vec<Id> = wrote.map(|batch| batch.wrote.clone()).unwrap_or_default();
+        let started = self.edges.clock().uptime_ms;
+        let mut bad: Vec<(Id, Option<String>)> = Vec::new();
+        if !wrote.is_empty() {
+            loop {
+                let health = self.edges.settle(&wrote);
+                let limit = i64::try_from(self.guards().settle.as_millis()).unwrap_or(i64::MAX);
+                let over = self.edges.clock().uptime_ms - started >= limit;
+                let progressing = health.iter().any(|(_, health, _)| *health == Health::Progressing);
+                let is_bad = |health: Health| health == Health::Unhealthy || (over && health == Health::Progressing);
+                bad =
+                    health.into_iter().filter(|(_, health, _)| is_bad(*health)).map(|(id, _, why)| (id, why)).collect();
+                if over || !progressing || !bad.is_empty() {
+                    break;
+                }
+                if !self.edges.wait(SETTLE_POLL) {
+                    return Ok(Some(Stopped::Shutdown));
+                }
+            }
+        }
+        self.edges.release();
+        let unhealthy: Vec<Id> = bad.iter().map(|(id, _)| id.clone()).collect();
+        let turned = pace::turned_bad(wrote.len(), unhealthy.len());
+        let mut facts = vec![Fact::BatchSettled { purpose: self.purpose, unhealthy }];
+        if turned && self.purpose == Purpose::Promote {
+            facts.push(self.unhealthy(wrote.len(), &bad));
+            facts.push(Fact::RolloutEnded { purpose: self.purpose, how: "what it wrote turned unhealthy".into() });
+        }
+        super::assess::commit(self.ledger, self.state, &facts)?;
+        Ok(turned.then(|| Stopped::Again("what was written does not work".into())))
+    }
+
+    fn unhealthy(&self, wrote: usize, bad: &[(Id, Option<String>)]) -> Fact {
+        let count = u32::try_from(bad.len()).unwrap_or(u32::MAX);
+        let wrote = u32::try_from(wrote).unwrap_or(u32::MAX);
+        let names = bad.iter().take(3).map(|(id, why)| match why {
+            Some(why) => format!("{id} ({})", why.lines().last().unwrap_or_default()),
+            None => id.to_string(),
+        });
+        let message = format!(
+            "{count} of the {wrote} resources just written do not work: {}",
+            names.collect::<Vec<_>>().join(", ")
+        );
+        let rollout = self.state.app.rollouts.get(&self.purpose);
+        let tip = self.assessment.tip.as_ref().map(CommitId::as_str).unwrap_or_default();
+        let state = Latch {
+            since: self.state.now(),
+            reasons: vec![Reason::crossed("health", count, 0, wrote, message)],
+            judged: Some(tip.into()),
+            digest: rollout.map(|rollout| rollout.digest),
+            clean: 0,
+            clean_at: 0,
+            only: Vec::new(),
+        };
+        Fact::Latched { latch: LatchName::Health, state: Box::new(state) }
+    }
+
+    fn done(&mut self) -> Result<Stopped, LedgerError> {
+        if let Some(rollout) = self.state.app.rollouts.get(&self.purpose) {
+            let mut facts = Vec::new();
+            if self.purpose == Purpose::Promote && rollout.unhealthy.is_empty() {
+                let seen = self.state.app.sights.get(&rollout.commit);
+                let seconds = seen.and_then(|at| u64::try_from(self.state.now().duration_since(*at).as_secs()).ok());
+                let parked =
+                    !self.assessment.promote.parked.is_empty() || !self.assessment.comparison.conflicts.is_empty();
+                facts.push(Fact::Converged {
+                    commit: rollout.commit.clone(),
+                    desired: rollout.desired,
+                    good: !parked && self.assessment.comparison.drift.is_empty(),
+                    seconds,
+                    skipped: Vec::new(),
+                });
+            }
+            facts.push(Fact::RolloutEnded { purpose: self.purpose, how: "done".into() });
+            super::assess::commit(self.ledger, self.state, &facts)?;
+        }
+        Ok(Stopped::Done)
+    }
+}

@@ -1,0 +1,11 @@
+//! The control loop: reads everything, lets `core` decide, carries out what it decided.
+//!
+//! - [`edges`]: what the loop needs of the world, as traits.
+//! - [`assess`]: one whole observation and its judgement, in every state.
+//! - [`act`]: carries out what was let through, one reserved write after the other.
+//! - [`report`]: what a cycle found, as people and programs read it.
+
+pub mod act;
+pub mod assess;
+pub mod edges;
+pub mod report;
