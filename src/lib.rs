@@ -1,7 +1,10 @@
 //! holdfast: a GitOps controller that cannot be made to amplify a bad commit.
 
+pub mod clock;
 pub mod config;
 pub mod controller;
 pub mod core;
+pub mod crash;
 pub mod git;
 pub mod render;
+pub mod store;

@@ -178,14 +178,17 @@ pub struct Guards {
     /// Whether the target's own list of protected resources holds.
     pub protected_defaults: bool,
     /// Window length to multiple of `delete_halt` for distinct deletions; empty is disabled.
+    #[serde(with = "by_duration")]
     pub window_deletes: BTreeMap<Duration, u32>,
     /// Window length to multiple of `change_halt` for distinct changes; empty is disabled.
+    #[serde(with = "by_duration")]
     pub window_changes: BTreeMap<Duration, u32>,
     /// Writes an interval; the percentage is of the larger of N and the rollout.
     pub write_cap: Limit,
     /// Deletions an interval; the percentage is of the rollout.
     pub delete_cap: Limit,
     /// Writes a second; `None` is the target's default, `Some(None)` is disabled.
+    #[serde(default, with = "maybe_disabled", skip_serializing_if = "Option::is_none")]
     pub rate: Option<Option<Rate>>,
     /// The first back-off of a failed resource.
     pub backoff_initial: Duration,
@@ -194,6 +197,7 @@ pub struct Guards {
     /// Counted cycles after which what does not converge is alerted.
     pub failures: u32,
     /// Window length to number of automated reverts that quarantine a resource; empty is disabled.
+    #[serde(with = "by_duration")]
     pub fight: BTreeMap<Duration, u32>,
     /// How long a batch may take to become healthy.
     pub settle: Duration,
@@ -209,6 +213,34 @@ pub struct Guards {
     pub solo: bool,
     /// How live drift is answered.
     pub drift: DriftPolicies,
+}
+
+/// Writes a map of durations as pairs: a duration is no key of a JSON object.
+mod by_duration {
+    use super::{BTreeMap, Deserialize, Duration};
+
+    pub fn serialize<S: serde::Serializer>(map: &BTreeMap<Duration, u32>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<Duration, u32>, D::Error> {
+        Ok(Vec::<(Duration, u32)>::deserialize(from)?.into_iter().collect())
+    }
+}
+
+/// Tells "the target's default" (absent) from "disabled" (null).
+mod maybe_disabled {
+    use super::{Deserialize, Rate};
+    use serde::Serialize;
+
+    #[expect(clippy::ref_option, reason = "the signature that serde calls")]
+    pub fn serialize<S: serde::Serializer>(rate: &Option<Option<Rate>>, to: S) -> Result<S::Ok, S::Error> {
+        rate.unwrap_or_default().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<Rate>>, D::Error> {
+        Option::deserialize(from).map(Some)
+    }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
