@@ -33,7 +33,10 @@ fn stranger(known: &AnchorState, anchor: &Anchor, application: &str, ledger: &st
     }
     let ours = known.known.as_ref().map_or(0, |known| known.seq);
     if anchor.seq > ours {
-        return format!("the ledger is older than the target (sequence {ours}, the target says {}): it was restored from a backup", anchor.seq);
+        return format!(
+            "the ledger is older than the target (sequence {ours}, the target says {}): it was restored from a backup",
+            anchor.seq
+        );
     }
     "the target was written by a second controller with a copy of this ledger".to_owned()
 }
