@@ -164,6 +164,9 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
     }
 
     fn look_again(&mut self) -> Option<Stopped> {
+        if !self.edges.local_freezes().is_empty() {
+            return Some(Stopped::Again("a freeze".into()));
+        }
         let now = self.edges.clock().wall;
         let due = self.reread.is_none_or(|at| now.duration_since(at).abs() >= REREAD_EVERY);
         if !due {

@@ -41,8 +41,6 @@ pub struct Settings {
     pub guards_digest: Digest,
     /// Which source and target it is about.
     pub identity: Identity,
-    /// Freezes that come with the configuration or the state directory.
-    pub freezes: Vec<Reason>,
 }
 
 /// Everything one cycle found and decided.
@@ -252,7 +250,8 @@ fn decide(
         (_, Rendered::Broken(why)) => Wanting::Broken(why.clone()),
     };
     let (history, reconfigured) = identity_reasons(settings, state);
-    let mut freezes = settings.freezes.clone();
+    let mut freezes = read.local_freezes();
+    freezes.extend(ledger.freezes(state.now()));
     let active = state.app.freeze.active(&settings.name, state.now());
     freezes.extend(active.into_iter().map(crate::core::freeze::reason));
     let inputs = Inputs {

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::core::approval::Contributor;
 use crate::core::clock::Reading;
 use crate::core::commit::{Commit, CommitId};
@@ -102,6 +104,9 @@ pub trait Read {
     fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed;
     /// Reads the tip again, cheaply, while acting; returns whether it still is what was judged and nothing new freezes.
     fn still(&mut self, tip: &CommitId) -> bool;
+    /// Returns what freezes without the repository: the configuration, and a `FREEZE` in the state directory. Cheap: asked
+    /// before every write.
+    fn local_freezes(&mut self) -> Vec<Reason>;
 }
 
 /// Why the target could not be claimed for a batch.
@@ -142,6 +147,8 @@ pub trait Ledger {
     /// # Errors
     /// [`LedgerError::Moved`] when another process wrote since the state was read.
     fn commit(&mut self, state: &mut State, facts: &[Fact]) -> Result<(), LedgerError>;
+    /// Returns the freezes of all applications (`freeze --all`) that hold for this one, as of the last commit or refresh.
+    fn freezes(&self, now: Timestamp) -> Vec<Reason>;
     /// Names this ledger.
     fn id(&self) -> Arc<str>;
     /// Counts this ledger's writers' starts.

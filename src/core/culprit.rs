@@ -14,7 +14,7 @@ use super::resource::{Digest, Id, Want};
 use super::state::Purpose;
 
 /// What one commit changes of one resource, desired against desired.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WantChange {
     /// Which resource.
     pub id: Id,

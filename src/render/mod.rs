@@ -21,7 +21,7 @@ pub use error::{Problem, RenderError};
 pub use fields::field_changes;
 
 use crate::core::commit::CommitId;
-use crate::core::resource::{Desired, Digest, Id, Want};
+use crate::core::resource::{Desired, Digest, Id};
 use crate::core::spelling::{bytes_from_id, id_from_bytes};
 use crate::core::tree::{Kind, Oid, TreeError, Trees, lookup, show};
 
@@ -50,16 +50,7 @@ impl Default for Limits {
     }
 }
 
-/// One resource that differs between two commits.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WantChange {
-    /// Which resource.
-    pub id: Id,
-    /// What the older commit wants; `None` is nothing.
-    pub old: Option<Want>,
-    /// What the newer commit wants.
-    pub new: Option<Want>,
-}
+pub use crate::core::culprit::WantChange;
 
 /// What is to be written for one resource.
 #[derive(Clone, PartialEq, Eq)]
