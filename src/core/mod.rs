@@ -6,3 +6,5 @@
 pub mod commit;
 pub mod guards;
 pub mod resource;
+pub mod spelling;
+pub mod write;
