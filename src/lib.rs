@@ -8,3 +8,4 @@ pub mod crash;
 pub mod git;
 pub mod render;
 pub mod store;
+pub mod targets;

@@ -28,9 +28,20 @@ pub fn spell(bytes: &[u8]) -> String {
     out
 }
 
-/// Returns the path that an identity spells; `None` if nothing is spelt that way.
-pub fn bytes_from_id(id: &Id) -> Option<Vec<u8>> {
-    let text = id.as_str();
+/// Says why an identity is no path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not the spelling of a path: {0:?}")]
+pub struct NotAPath(pub String);
+
+/// Returns the path that an identity spells.
+///
+/// # Errors
+/// If the identity is not exactly what [`id_from_bytes`] makes of those bytes: a path has one spelling.
+pub fn bytes_from_id(id: &Id) -> Result<Vec<u8>, NotAPath> {
+    unspell(id.as_str()).ok_or_else(|| NotAPath(id.as_str().to_owned()))
+}
+
+fn unspell(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {

@@ -139,7 +139,7 @@ impl Renderer {
     /// Reads what a commit wants written for one resource.
     pub fn content(&self, trees: &dyn Trees, commit: &CommitId, id: &Id) -> Result<Content, RenderError> {
         let fail = |problem| RenderError::at(id.as_str(), problem);
-        let path = bytes_from_id(id).ok_or_else(|| fail(Problem::NotWanted))?;
+        let path = bytes_from_id(id).map_err(|_| fail(Problem::NotWanted))?;
         let source = self.source(trees, commit)?;
         let found = lookup(trees, source, &path).map_err(|e| fail(e.into()))?;
         if plain::is_skipped(&path) {
