@@ -8,4 +8,5 @@
 pub mod act;
 pub mod assess;
 pub mod edges;
+pub mod live;
 pub mod report;

@@ -20,6 +20,7 @@ mod list;
 mod look;
 mod observe;
 mod path;
+mod read;
 mod recover;
 mod reload;
 mod rename;
