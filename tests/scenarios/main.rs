@@ -4,7 +4,6 @@
 //! code of its reason, what is reported as JSON, and what `status` prints. What needs a cluster is named in the module
 //! whose scenario it belongs to.
 
-#[expect(dead_code, reason = "a harness offers more than every revision of the scenarios uses")]
 mod harness;
 
 mod bad_input;

@@ -36,10 +36,20 @@ fn assert_held_until_reverted(world: &World, poison: &str) {
 #[test]
 fn s01_an_emptied_source_path_deletes_nothing() {
     let world = fleet();
-    world.repo.remove("hosts/web").write("hosts/web/.gitkeep", "");
     world.repo.remove("hosts/web");
     let poison = world.repo.publish("tidy up");
     assert_held_until_reverted(&world, &poison);
+}
+
+#[test]
+fn s01_a_path_that_keeps_a_placeholder_deletes_nothing_either() {
+    let world = fleet();
+    world.repo.drop("hosts/web", 0..12).write("hosts/web/.gitkeep", "");
+    world.repo.publish("tidy up");
+    let before = world.tree("web");
+    world.counted_cycles(3);
+    world.assert_unchanged("web", &before);
+    world.assert_latch("web", "PLAN", &["delete_halt"]);
 }
 
 #[test]

@@ -81,6 +81,25 @@ fn s03_a_fifth_commit_that_reverts_the_third_converges_and_says_what_was_skipped
 }
 
 #[test]
+fn s03_what_a_held_commit_wants_is_drift_when_somebody_does_it_by_hand() {
+    // Drift is observed against the accepted state: that a halted commit wants the same is no reason to let it happen.
+    let world = World::new();
+    poisoned(&world);
+    world.repo.push();
+    world.counted_cycles(2);
+    world.assert_latch("web", "PLAN", &["delete_halt"]);
+    world.edit_live("web", "f000.conf", &crate::harness::content(0, "omega"));
+    world.remove_live("web", "f070.conf");
+    world.cycle();
+    let status = world.status("web");
+    assert_eq!((status.number("/drift/changed"), status.number("/drift/missing")), (1, 1), "{:#}", status.at("/drift"));
+    world.advance(31);
+    world.counted_cycles(3);
+    assert!(world.exists("web", "f070.conf"), "what the poison would delete was deleted by hand, and is not healed");
+    assert_eq!(world.live("web", "f000.conf"), crate::harness::content(0, "alpha"));
+}
+
+#[test]
 fn s03_a_held_range_goes_on_once_the_poison_is_reverted() {
     let world = World::new();
     let commits = poisoned(&world);

@@ -312,6 +312,8 @@ fn s11_a_pre_approval_does_not_serve_a_change_that_grew() {
 #[test]
 fn s11_neither_time_nor_a_restart_clears_a_halted_plan() {
     let (world, _) = held();
+    let since = world.status("web").latch("PLAN").expect("it is held")["since"].clone();
     world.clock.advance(48 * HOUR);
     assert_still_held(&world);
+    assert_eq!(world.status("web").latch("PLAN").expect("it is held")["since"], since, "since when it holds has moved");
 }

@@ -63,6 +63,19 @@ fn s16_healthy_again_is_not_enough_without_an_approval() {
 }
 
 #[test]
+fn s16_an_approval_is_not_enough_while_it_is_unhealthy() {
+    let world = sickening();
+    world.counted_cycles(2);
+    let status = world.assert_latch("web", "HEALTH", &[]);
+    let digest = status.digests_to_approve("HEALTH").first().cloned().unwrap_or_else(|| status.digest());
+    let _ = world.approve("web", &digest);
+    let sick = world.tree("web");
+    world.counted_cycles(2);
+    world.assert_unchanged("web", &sick);
+    world.assert_latch("web", "HEALTH", &[]);
+}
+
+#[test]
 fn s16_a_new_tip_clears_it_and_begins_small_again() {
     let world = sickening();
     world.counted_cycles(2);

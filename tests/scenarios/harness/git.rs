@@ -32,7 +32,6 @@ pub struct Pending<'a> {
     message: String,
     date: Option<i64>,
     author: Option<String>,
-    amend: bool,
 }
 
 impl Repo {
@@ -181,7 +180,7 @@ impl Repo {
 
     /// Begins a commit of everything in the work tree.
     pub fn commit(&self, message: &str) -> Pending<'_> {
-        Pending { repo: self, message: message.to_owned(), date: None, author: None, amend: false }
+        Pending { repo: self, message: message.to_owned(), date: None, author: None }
     }
 
     /// Commits everything as alice, signed, pushes it, and returns the commit.
@@ -312,12 +311,6 @@ impl Pending<'_> {
         self
     }
 
-    /// Replaces the current commit instead of following it.
-    pub fn amending(mut self) -> Self {
-        self.amend = true;
-        self
-    }
-
     /// Makes it, signed with the ssh key of `who`.
     #[track_caller]
     pub fn by(self, who: &str) -> String {
@@ -348,9 +341,6 @@ impl Pending<'_> {
         let author = self.author.map(|author| format!("--author={author}"));
         let mut arguments = vec!["commit", "-q", "--allow-empty", "-m", &self.message];
         arguments.extend(author.as_deref());
-        if self.amend {
-            arguments.push("--amend");
-        }
         self.repo.git_signing(who, signing, self.date, &arguments);
         self.repo.head()
     }
