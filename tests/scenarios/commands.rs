@@ -268,7 +268,7 @@ fn init_writes_a_configuration_that_is_valid_and_observes() {
     fs::create_dir(&at).expect("the folder is made");
     let (url, root) = (world.repo.origin.to_string_lossy().into_owned(), world.root("web"));
     let init = || {
-        let mut command = world.command(&["init", &url, &root.to_string_lossy()]);
+        let mut command = world.command(&["init", "--repo", &url, "--root", &root.to_string_lossy()]);
         command.current_dir(&at).output().expect("the binary runs")
     };
     let made = init();

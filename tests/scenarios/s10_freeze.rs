@@ -153,6 +153,24 @@ fn s10_a_signed_removal_thaws() {
 }
 
 #[test]
+fn s10_what_holds_says_since_when_it_has_held() {
+    let world = world();
+    freeze(&world, "reason: incident\n");
+    world.repo.change("", 0..1, "omega");
+    world.repo.commit("not signed").unsigned_by("mallory");
+    world.repo.push();
+    world.counted_cycle();
+    let since = |name: &str| {
+        let status = world.status("web");
+        status.latch(name).unwrap_or_else(|| panic!("{name} is not set"))["since"].clone()
+    };
+    let before = (since("FREEZE"), since("SIGNATURE"));
+    world.advance(60);
+    world.counted_cycles(2);
+    assert_eq!((since("FREEZE"), since("SIGNATURE")), before, "an hour later it says that it has only begun");
+}
+
+#[test]
 fn s10_after_a_verified_thaw_a_huge_plan_is_a_halt() {
     let world = world();
     freeze(&world, "reason: incident\n");
