@@ -1,0 +1,28 @@
+//! The scenarios of `GUARDS.md` 10 through the real binary: real repositories, really signed commits, real directories.
+//!
+//! One module per scenario, named for its number. Each test asserts what was written and what was not, the latch and the
+//! code of its reason, what is reported as JSON, and what `status` prints. What needs a cluster is named in the module
+//! whose scenario it belongs to.
+
+mod harness;
+
+mod bad_input;
+mod commands;
+mod kill9;
+mod s01_source;
+mod s02_protected;
+mod s03_poison;
+mod s04_observing;
+mod s05_budget;
+mod s06_window;
+mod s07_replay;
+mod s08_history;
+mod s09_signatures;
+mod s10_freeze;
+mod s11_rollout;
+mod s12_drift;
+mod s13_edges;
+mod s14_state;
+mod s15_loosened;
+mod s16_health;
+mod s17_fleet;

@@ -1,0 +1,103 @@
+//! 15. Guards loosened before the poison; applications edited or deleted.
+//!
+//! Here the configuration is a file beside the controller; an Application that is an object in a cluster needs a cluster.
+
+use crate::harness::World;
+
+/// Makes a world whose application reads `hosts/web`.
+fn world() -> World {
+    let mut world = World::new();
+    world.app("web").path("hosts/web");
+    world.repo.fill("hosts/web", 0..40).fill("hosts/other", 40..50);
+    world.baseline();
+    world
+}
+
+#[test]
+fn s15_a_threshold_loosened_together_with_the_poison_does_not_govern_it() {
+    let mut world = world();
+    let before = world.tree("web");
+    world.app("web").guard("deleteHalt: disabled").guard("changeHalt: disabled").guard("window: disabled");
+    world.repo.drop("hosts/web", 0..30);
+    world.repo.publish("the poison");
+    world.counted_cycles(3);
+    world.assert_unchanged("web", &before);
+    world.assert_latch("web", "PLAN", &["delete_halt"]);
+}
+
+#[test]
+fn s15_a_threshold_loosened_first_is_itself_held_for_an_approval() {
+    let mut world = world();
+    world.app("web").guard("deleteHalt: disabled").guard("changeHalt: disabled").guard("window: disabled");
+    world.counted_cycle();
+    let said = world.status_text() + &world.status("web").0.to_string();
+    assert!(said.contains("deleteHalt") || said.contains("delete_halt"), "the loosening is not told:\n{said}");
+    let before = world.tree("web");
+    world.repo.drop("hosts/web", 0..30);
+    world.repo.publish("the poison");
+    world.counted_cycles(3);
+    world.assert_unchanged("web", &before);
+    world.assert_latch("web", "PLAN", &["delete_halt"]);
+}
+
+#[test]
+fn s15_a_threshold_tightened_governs_at_once() {
+    let mut world = world();
+    world.app("web").guard("deleteHalt: 0");
+    world.repo.drop("hosts/web", 0..1);
+    world.repo.publish("drop one");
+    let before = world.tree("web");
+    world.counted_cycles(2);
+    world.assert_unchanged("web", &before);
+    world.assert_latch("web", "PLAN", &["delete_halt"]);
+}
+
+#[test]
+fn s15_an_edited_path_deletes_nothing() {
+    let mut world = world();
+    let before = world.tree("web");
+    world.app("web").path("hosts/other");
+    world.counted_cycles(3);
+    world.assert_unchanged("web", &before);
+    let status = world.assert_latch("web", "PLAN", &[]);
+    let latch = status.latch("PLAN").map(ToString::to_string).unwrap_or_default();
+    assert!(latch.contains("configuration"), "the cause is not told: {latch}");
+    assert!(status.writes("healing"));
+    world.app("web").path("hosts/web");
+    world.counted_cycle();
+    world.assert_no_latch("web", "PLAN");
+    world.assert_converged("web");
+}
+
+#[test]
+fn s15_a_deleted_application_leaves_its_resources() {
+    let mut world = world();
+    world.add_app("second").path("hosts/other");
+    world.counted_cycle();
+    world.converge("second");
+    let before = world.tree("web");
+    world.config.apps.remove(0);
+    world.counted_cycles(3);
+    world.config.apps.clear();
+    let _ = world.holdfast(&["run", "--once"]);
+    // Read by hand: the application is no longer configured.
+    let after = crate::harness::tree::read(&world.dir().join("roots/web"));
+    assert_eq!(crate::harness::changes(&before, &after).total(), 0, "a deleted application took its resources along");
+}
+
+#[test]
+fn s15_a_renamed_application_leaves_its_resources() {
+    let mut world = world();
+    let before = world.tree("web");
+    world.app("web").name = "www".to_owned();
+    world.counted_cycles(3);
+    world.assert_unchanged("www", &before);
+}
+
+#[test]
+fn s15_a_mode_of_observe_takes_effect_at_once() {
+    let mut world = world();
+    world.app("web").mode("observe");
+    world.assert_reports_but_does_not_heal("web", "f003.conf");
+    world.assert_latch("web", "OBSERVE", &[]);
+}
