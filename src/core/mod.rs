@@ -26,4 +26,5 @@ pub mod resource;
 pub mod spelling;
 pub mod state;
 pub mod tree;
+pub mod trust;
 pub mod write;
