@@ -7,5 +7,6 @@ pub mod core;
 pub mod crash;
 pub mod git;
 pub mod render;
+pub mod signatures;
 pub mod store;
 pub mod targets;

@@ -28,4 +28,5 @@ pub mod spelling;
 pub mod state;
 pub mod stricter;
 pub mod tree;
+pub mod trust;
 pub mod write;
