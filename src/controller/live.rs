@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::edges::{Judged, Read, Rendered, Trusted, Unclaimed, Write};
 use crate::clock::MachineClock;
-use crate::config::validated::{Application, Credentials, Target as TargetConfig};
+use crate::config::{Application, Credentials, Target as TargetConfig};
 use crate::core::clock::Reading;
 use crate::core::commit::{Commit, CommitId, Signature, Tag};
 use crate::core::culprit::WantChange;
