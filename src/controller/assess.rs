@@ -41,6 +41,10 @@ pub struct Settings {
     pub guards_digest: Digest,
     /// Which source and target it is about.
     pub identity: Identity,
+    /// What the applications of the repository would change together, if that is too much, and its digest.
+    pub fleet: Option<(Vec<Reason>, Digest)>,
+    /// Why the ledger cannot be relied on, if so.
+    pub unreliable: Option<Reason>,
 }
 
 /// Everything one cycle found and decided.
@@ -276,7 +280,7 @@ fn decide(
         promote: &promote,
         heal: &heal,
         contributors: &contributors,
-        fleet: None,
+        fleet: settings.fleet.clone(),
         reconfigured,
         counted: reads.counted,
     };
@@ -337,6 +341,9 @@ fn identity_reasons(settings: &Settings, state: &State) -> (Option<Reason>, Opti
 }
 
 fn misplaced(settings: &Settings, ledger: &impl Ledger, state: &State, reads: &Reads) -> Option<Reason> {
+    if let Some(reason) = &settings.unreliable {
+        return Some(reason.clone());
+    }
     if let Some(behind) = reads.behind {
         let message = format!("the wall clock is {} s behind what this ledger has seen", behind.as_secs());
         return Some(Reason::new("clock", message));

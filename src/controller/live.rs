@@ -50,6 +50,8 @@ pub struct Live {
     session: Option<Session>,
     /// Another revision than the tracked branch's tip, for `plan --rev`.
     rev: Option<String>,
+    /// What a fetch for all applications of the repository brought: used once instead of a fetch.
+    fetched: Option<Result<CommitId, Arc<str>>>,
     stop: Arc<AtomicBool>,
     random: u64,
 }
@@ -71,7 +73,8 @@ impl Live {
     pub fn open(app: &Application, state_dir: &std::path::Path, stop: Arc<AtomicBool>) -> Result<Self, OpenError> {
         let fail = |what, why: String| OpenError { app: app.name.clone(), what, why };
         let remote = remote_of(app).map_err(|why| fail("the source", why))?;
-        let mirror = Mirror::open(&crate::git::directory_for(state_dir, &remote.url)).map_err(|error| fail("the clone", error.to_string()))?;
+        let mirror = Mirror::open(&crate::git::directory_for(state_dir, &remote.url))
+            .map_err(|error| fail("the clone", error.to_string()))?;
         let renderer = Renderer::new(render::Render::Plain, &app.source.path, render::Limits::default())
             .map_err(|error| fail("the source path", error.to_string()))?;
         let TargetConfig::Directory(target) = &app.target else {
@@ -83,7 +86,8 @@ impl Live {
             check: reload.check.clone(),
             timeout: reload.timeout,
         });
-        let config = directory::Config { root: target.root.clone(), exclusive: target.exclusive, reload: reload.collect() };
+        let config =
+            directory::Config { root: target.root.clone(), exclusive: target.exclusive, reload: reload.collect() };
         let directory = Directory::open(config).map_err(|error| fail("the target", error.to_string()))?;
         let cache_path = state_dir.join("cache").join(format!("{}.stat", app.name));
         let cache = StatCache::load(&cache_path).unwrap_or_default();
@@ -101,6 +105,7 @@ impl Live {
             snapshot: None,
             session: None,
             rev: None,
+            fetched: None,
             stop,
             random: seed(),
         })
@@ -109,6 +114,16 @@ impl Live {
     /// Judges another revision than the tracked branch's tip.
     pub fn at_rev(&mut self, rev: Option<String>) {
         self.rev = rev;
+    }
+
+    /// Gives what a fetch for all applications of the repository brought, to be used once instead of a fetch.
+    pub fn use_fetched(&mut self, fetched: Result<CommitId, Arc<str>>) {
+        self.fetched = Some(fetched);
+    }
+
+    /// Returns the application's configuration.
+    pub fn application(&self) -> &Application {
+        &self.app
     }
 
     /// Returns the repository as of the last fetch.
@@ -123,7 +138,8 @@ impl Live {
 
     /// Pins every commit that something accepted names, and lets go what nothing names any longer.
     pub fn pin(&self, state: &State) {
-        let mut needed: std::collections::BTreeSet<&CommitId> = state.resources.values().filter_map(|r| r.accepted.as_ref()).map(|a| &a.commit).collect();
+        let mut needed: std::collections::BTreeSet<&CommitId> =
+            state.resources.values().filter_map(|r| r.accepted.as_ref()).map(|a| &a.commit).collect();
         needed.extend(&state.app.converged);
         needed.extend(&state.app.last_verified);
         let pinned = self.mirror.pins().unwrap_or_default();
@@ -157,7 +173,13 @@ impl Live {
     }
 
     /// Judges every commit of a range.
-    fn judge_range(&self, snapshot: &Snapshot, range: &crate::git::Range, state: &State, now: Timestamp) -> Result<Trusted, Arc<str>> {
+    fn judge_range(
+        &self,
+        snapshot: &Snapshot,
+        range: &crate::git::Range,
+        state: &State,
+        now: Timestamp,
+    ) -> Result<Trusted, Arc<str>> {
         let policy = &self.app.trust.policy;
         let sight = |id: &CommitId| state.app.sights.get(id).copied().unwrap_or(now);
         let check = self.check();
@@ -193,7 +215,13 @@ impl Live {
                     }
                 }
             }
-            trusted.commits.push(Judged { commit: commit.clone(), first_parent, signer, verdict: verdict.label().into(), why });
+            trusted.commits.push(Judged {
+                commit: commit.clone(),
+                first_parent,
+                signer,
+                verdict: verdict.label().into(),
+                why,
+            });
         }
         trusted.approvals = approvals(&tags, policy, state, now);
         Ok(trusted)
@@ -302,14 +330,25 @@ impl Read for Live {
 
     fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
         self.load_keys();
-        let fetched = self.mirror.fetch(&self.remote, &Wanted::default(), &self.stop).map_err(|error| Arc::from(error.to_string()))?;
-        if let Some(why) = &fetched.rebuilt {
-            tracing::warn!(app = %self.app.name, %why, "the clone was made anew");
-        }
+        let tip = match self.fetched.take() {
+            Some(fetched) => fetched?,
+            None => {
+                let fetched = self
+                    .mirror
+                    .fetch(&self.remote, &Wanted::default(), &self.stop)
+                    .map_err(|error| Arc::from(error.to_string()))?;
+                if let Some(why) = &fetched.rebuilt {
+                    tracing::warn!(app = %self.app.name, %why, "the clone was made anew");
+                }
+                fetched.tip
+            }
+        };
         let snapshot = self.mirror.snapshot().map_err(|error| Arc::from(error.to_string()))?;
         let tip = match &self.rev {
-            Some(rev) => snapshot.resolve(&self.app.source.branch, rev).map_err(|error| Arc::from(error.to_string()))?,
-            None => fetched.tip,
+            Some(rev) => {
+                snapshot.resolve(&self.app.source.branch, rev).map_err(|error| Arc::from(error.to_string()))?
+            }
+            None => tip,
         };
         self.snapshot = Some(snapshot);
         Ok(tip)
@@ -324,10 +363,12 @@ impl Read for Live {
         let Some(base) = anchor.or_else(|| self.app.trust.policy.anchor.clone()) else {
             // First use without an anchor: the tip itself must verify.
             let commit = snapshot.commit(tip, &check).map_err(text)?;
-            let range = crate::git::Range { first_parent: vec![commit.clone()], all: vec![commit], base_on_first_parent: true };
+            let range =
+                crate::git::Range { first_parent: vec![commit.clone()], all: vec![commit], base_on_first_parent: true };
             return self.judge_range(snapshot, &range, state, now);
         };
-        let known = |id: &CommitId| format!("{} is not on the first-parent chain of the tip {}", id.short(), tip.short());
+        let known =
+            |id: &CommitId| format!("{} is not on the first-parent chain of the tip {}", id.short(), tip.short());
         let range = match snapshot.range(&base, tip, &check) {
             Ok(range) => range,
             Err(error) => return Err(text(error)),
@@ -353,7 +394,12 @@ impl Read for Live {
         Ok(trusted)
     }
 
-    fn freeze(&mut self, state: &State, tip: Option<&CommitId>, trusted: Option<&Trusted>) -> Option<(FreezeState, String)> {
+    fn freeze(
+        &mut self,
+        state: &State,
+        tip: Option<&CommitId>,
+        trusted: Option<&Trusted>,
+    ) -> Option<(FreezeState, String)> {
         let snapshot = self.snapshot.as_ref()?;
         let tip = tip?;
         // A source that cannot be read keeps the last known freeze.
@@ -368,7 +414,9 @@ impl Read for Live {
     }
 
     fn render(&mut self, commit: &CommitId) -> Rendered {
-        let Some(snapshot) = self.snapshot.as_ref() else { return Rendered::Broken("the repository was not read".into()) };
+        let Some(snapshot) = self.snapshot.as_ref() else {
+            return Rendered::Broken("the repository was not read".into());
+        };
         match self.renderer.render(snapshot, commit) {
             Ok(desired) => Rendered::Desired(desired),
             Err(error) if error.is_path_missing() => Rendered::Missing(error.to_string().into()),
@@ -394,7 +442,8 @@ impl Read for Live {
         let mut details = Details::new();
         for op in ops.iter().filter(|op| op.verb == Verb::Update).take(DETAILED) {
             let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
-            let in_sync = accepted.is_some_and(|accepted| op.from.as_ref().is_some_and(|(live, _)| *live == accepted.live));
+            let in_sync =
+                accepted.is_some_and(|accepted| op.from.as_ref().is_some_and(|(live, _)| *live == accepted.live));
             let before = match accepted.filter(|_| in_sync) {
                 Some(accepted) => self.shown(&accepted.commit, &op.id),
                 None => self.directory.read(&op.id, SHOWN_BYTES),
@@ -410,7 +459,8 @@ impl Read for Live {
         let expect: Vec<Expect<'_>> = expect.iter().map(|(id, digest)| Expect { id, digest: *digest }).collect();
         let observed = self.directory.observe(&expect, &mut self.cache, MachineClock::wall());
         if self.cache.changed() {
-            let saved = std::fs::create_dir_all(self.state_dir.join("cache")).and_then(|()| self.cache.save(&self.cache_path));
+            let saved =
+                std::fs::create_dir_all(self.state_dir.join("cache")).and_then(|()| self.cache.save(&self.cache_path));
             if let Err(error) = saved {
                 tracing::debug!(app = %self.app.name, %error, "could not keep the stat cache");
             }
@@ -468,7 +518,9 @@ impl Write for Live {
         let content = match &op.source {
             None => None,
             Some(source) => match self.content(&source.commit, &op.id) {
-                Ok(render::Content::File { bytes, executable }) => Some(Content::File { bytes: bytes.into(), executable }),
+                Ok(render::Content::File { bytes, executable }) => {
+                    Some(Content::File { bytes: bytes.into(), executable })
+                }
                 Ok(render::Content::Link(target)) => Some(Content::Link(target.into())),
                 Err(why) => return Outcome::Refused(why),
             },

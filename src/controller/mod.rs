@@ -4,9 +4,14 @@
 //! - [`assess`]: one whole observation and its judgement, in every state.
 //! - [`act`]: carries out what was let through, one reserved write after the other.
 //! - [`report`]: what a cycle found, as people and programs read it.
+//! - [`live`] and [`book`]: the real edges and the real ledger.
+//! - [`run`]: what wakes whom.
 
 pub mod act;
 pub mod assess;
+pub mod book;
 pub mod edges;
 pub mod live;
 pub mod report;
+pub mod run;
+pub mod tell;

@@ -307,8 +307,10 @@ pub enum Fact {
         by: Arc<str>,
         /// Why.
         reason: String,
-        /// What source and target it is about from now on; absent keeps what is configured at the next cycle.
+        /// The clock as it is now, if it was wrong.
         clock: Option<Clock>,
+        /// The target's anchor as it was found: what the next swap replaces.
+        anchor: Option<Box<Anchor>>,
     },
     /// Something people must be told (a notice's text), journalled with its code.
     Noticed {
@@ -442,7 +444,9 @@ impl State {
                 trouble.differing = None;
                 trouble.breaker = None;
             }),
-            Fact::Reanchored { commit, clock, .. } => self.fold_reanchored(commit, clock.as_ref(), touched),
+            Fact::Reanchored { commit, clock, anchor, .. } => {
+                self.fold_reanchored(commit, clock.as_ref(), anchor.as_deref(), touched);
+            }
         }
     }
 
@@ -526,7 +530,13 @@ impl State {
         self.app.approvals.drain(..excess);
     }
 
-    fn fold_reanchored(&mut self, commit: &CommitId, clock: Option<&Clock>, touched: &mut Touched) {
+    fn fold_reanchored(
+        &mut self,
+        commit: &CommitId,
+        clock: Option<&Clock>,
+        anchor: Option<&Anchor>,
+        touched: &mut Touched,
+    ) {
         for purpose in Purpose::ALL {
             self.drop_rollout(purpose, touched);
         }
@@ -536,7 +546,7 @@ impl State {
         self.app.last_verified = Some(commit.clone());
         self.app.converged = Some(commit.clone());
         self.app.watched = Watched::default();
-        self.app.anchor = AnchorState::default();
+        self.app.anchor = AnchorState { known: anchor.cloned(), intended: None };
         self.app.identity = None;
         self.app.vouched_by.clear();
         if let Some(clock) = clock {

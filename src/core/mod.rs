@@ -12,6 +12,7 @@ pub mod culprit;
 pub mod drift;
 pub mod effect_directory;
 pub mod failing;
+pub mod fleet;
 pub mod freeze;
 pub mod glob;
 pub mod guard_digest;
