@@ -1,1 +1,5 @@
-fn main() {}
+//! Parses nothing, decides nothing: see the library.
+
+fn main() -> std::process::ExitCode {
+    holdfast::cli::main()
+}

@@ -48,7 +48,11 @@ pub fn status(status: &Status, now: Timestamp, style: Style) -> String {
         if let Some(culprit) = &plan.culprit {
             let _ = writeln!(out, "        commit {}", commit_line(culprit));
         } else if let Some(verdict) = &plan.verdict {
-            let _ = writeln!(out, "        {verdict}: no commit crosses a limit alone; {} contribute", plan.contributors.len());
+            let _ = writeln!(
+                out,
+                "        {verdict}: no commit crosses a limit alone; {} contribute",
+                plan.contributors.len()
+            );
             for contributor in plan.contributors.iter().take(3) {
                 let _ = writeln!(out, "          {}", commit_line(contributor));
             }
@@ -87,7 +91,9 @@ fn withheld(status: &Status) -> String {
 fn summary(status: &Status, now: Timestamp) -> String {
     let source = &status.source;
     let at = match (&source.converged, source.converged_at) {
-        (Some(commit), Some(at)) if status.latches.is_empty() => format!("converged {} {}", commit.short(), at.strftime("%H:%M")),
+        (Some(commit), Some(at)) if status.latches.is_empty() => {
+            format!("converged {} {}", commit.short(), at.strftime("%H:%M"))
+        }
         (Some(commit), Some(at)) => format!("still on {} (converged {})", commit.short(), at.strftime("%H:%M")),
         (Some(commit), None) => format!("on {}", commit.short()),
         (None, _) => "nothing converged yet".to_owned(),
@@ -97,12 +103,16 @@ fn summary(status: &Status, now: Timestamp) -> String {
     let drift = if total == 0 {
         "no drift".to_owned()
     } else {
-        let classes = drift.by_class.iter().map(|(class, count)| format!("{count} {class}")).collect::<Vec<_>>().join(", ");
+        let classes =
+            drift.by_class.iter().map(|(class, count)| format!("{count} {class}")).collect::<Vec<_>>().join(", ");
         format!("drift {total} ({classes})")
     };
     let behind = if source.behind > 0 { format!(" · {} commits behind", source.behind) } else { String::new() };
     let ago = age(now, status.last_cycle.started);
-    format!("{at} · {} resources · {drift}{behind} · last cycle {ago} ago, {:.1} s", status.inventory, status.last_cycle.seconds)
+    format!(
+        "{at} · {} resources · {drift}{behind} · last cycle {ago} ago, {:.1} s",
+        status.inventory, status.last_cycle.seconds
+    )
 }
 
 fn latch_lines(out: &mut String, latch: &LatchStatus, now: Timestamp, style: Style) {
@@ -118,13 +128,20 @@ fn latch_lines(out: &mut String, latch: &LatchStatus, now: Timestamp, style: Sty
 
 fn commit_line(commit: &CommitStatus) -> String {
     let signer = commit.signer.as_ref().map(|signer| format!(", signed by {signer}")).unwrap_or_default();
-    format!("{} {:?} by {}{signer}: {} resources", commit.commit.short(), commit.subject, commit.author, commit.magnitude)
+    format!(
+        "{} {:?} by {}{signer}: {} resources",
+        commit.commit.short(),
+        commit.subject,
+        commit.author,
+        commit.magnitude
+    )
 }
 
 /// Counts the operations of each shape that at least two share, the most frequent first.
 fn shapes(status: &Status) -> Vec<(String, usize)> {
     let mut counts = std::collections::BTreeMap::<String, usize>::new();
-    for shape in status.plan.iter().flat_map(|plan| &plan.operations).filter_map(|operation| operation.shape.as_deref()) {
+    for shape in status.plan.iter().flat_map(|plan| &plan.operations).filter_map(|operation| operation.shape.as_deref())
+    {
         *counts.entry(shape.to_owned()).or_default() += 1;
     }
     let mut counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 1).collect();
@@ -142,7 +159,11 @@ fn body(out: &mut String, status: &Status) {
         let _ = writeln!(out, "              holdfast approve {} {}", status.name, parked.digest);
     }
     if let Some(configuration) = &status.configuration {
-        let _ = writeln!(out, "      the configuration loosens {}; until it is approved the stricter one governs", configuration.loosened.join(", "));
+        let _ = writeln!(
+            out,
+            "      the configuration loosens {}; until it is approved the stricter one governs",
+            configuration.loosened.join(", ")
+        );
         let _ = writeln!(out, "              holdfast approve {} {}", status.name, configuration.digest);
     }
     for drifted in status.drift.resources.iter().filter(|drifted| drifted.answer != "reverted").take(5) {
@@ -152,7 +173,8 @@ fn body(out: &mut String, status: &Status) {
         let _ = writeln!(out, "      failing {}: {} ({} attempts)", failing.resource, failing.reason, failing.attempts);
     }
     for commit in &status.skipped {
-        let _ = writeln!(out, "      skipped {}: a later commit took it back before anything was written", commit.short());
+        let _ =
+            writeln!(out, "      skipped {}: a later commit took it back before anything was written", commit.short());
     }
     if let Some(error) = &status.source.error {
         let _ = writeln!(out, "      the repository could not be read: {error}");
@@ -164,11 +186,18 @@ fn ways_out(out: &mut String, status: &Status) {
         let _ = match latch.name {
             LatchName::Plan => {
                 if let Some(digest) = latch.digest {
-                    let _ = writeln!(out, "      to let it go    a listed person who did not write it:  holdfast approve {} {digest}", status.name);
+                    let _ = writeln!(
+                        out,
+                        "      to let it go    a listed person who did not write it:  holdfast approve {} {digest}",
+                        status.name
+                    );
                 }
                 if let Some(culprit) = status.plan.as_ref().and_then(|plan| plan.culprit.as_ref()) {
                     let short = culprit.commit.short();
-                    let _ = writeln!(out, "      to take it back git revert {short} && git push          (a return to a good state is not held)");
+                    let _ = writeln!(
+                        out,
+                        "      to take it back git revert {short} && git push          (a return to a good state is not held)"
+                    );
                 }
                 writeln!(out, "      to stop healing too   holdfast freeze {} --reason \"…\"", status.name)
             }
@@ -195,7 +224,13 @@ pub fn plan(status: &Status, style: Style) -> String {
     let _ = writeln!(
         out,
         "{}  {verdict}: {} create · {} update · {} delete · {} version bumps · {} inert, of {}",
-        style.paint("1", &status.name), m.creates, m.updates, m.deletes, m.bumps, m.inert, status.inventory
+        style.paint("1", &status.name),
+        m.creates,
+        m.updates,
+        m.deletes,
+        m.bumps,
+        m.inert,
+        status.inventory
     );
     for reason in held.iter().flat_map(|latch| &latch.reasons) {
         let _ = writeln!(out, "  {}: {}", reason.code, reason.message);
@@ -203,11 +238,18 @@ pub fn plan(status: &Status, style: Style) -> String {
     if !plan.commits.is_empty() {
         let _ = writeln!(out, "  commits, oldest first:");
         for commit in &plan.commits {
-            let crosses = if commit.crosses.is_empty() { String::new() } else { format!("  << {}", commit.crosses.join(", ")) };
+            let crosses =
+                if commit.crosses.is_empty() { String::new() } else { format!("  << {}", commit.crosses.join(", ")) };
             let _ = writeln!(
                 out,
                 "    {}  +{} ~{} -{}  {:<12} {:?} {}{crosses}",
-                commit.commit.short(), commit.creates, commit.updates, commit.deletes, commit.verdict, commit.subject, commit.author
+                commit.commit.short(),
+                commit.creates,
+                commit.updates,
+                commit.deletes,
+                commit.verdict,
+                commit.subject,
+                commit.author
             );
         }
     }
@@ -232,13 +274,28 @@ pub fn drift(status: &Status, now: Timestamp, style: Style) -> String {
     let mut out = String::new();
     let drift = &status.drift;
     let total = drift.missing + drift.changed + drift.extra;
-    let _ = writeln!(out, "{}  {total} drifted: {} missing, {} changed, {} extra", style.paint("1", &status.name), drift.missing, drift.changed, drift.extra);
+    let _ = writeln!(
+        out,
+        "{}  {total} drifted: {} missing, {} changed, {} extra",
+        style.paint("1", &status.name),
+        drift.missing,
+        drift.changed,
+        drift.extra
+    );
     for drifted in &drift.resources {
         let by = drifted.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        let _ = writeln!(out, "  {}  {} for {}{by}: {}", drifted.resource, drifted.class, age(now, drifted.since), drifted.answer);
+        let _ = writeln!(
+            out,
+            "  {}  {} for {}{by}: {}",
+            drifted.resource,
+            drifted.class,
+            age(now, drifted.since),
+            drifted.answer
+        );
         for change in drifted.diff.iter().take(10) {
             let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-            let _ = writeln!(out, "      {}  accepted {} -> live {}", change.path, value(&change.new), value(&change.old));
+            let _ =
+                writeln!(out, "      {}  accepted {} -> live {}", change.path, value(&change.new), value(&change.old));
         }
     }
     out

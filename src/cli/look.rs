@@ -1,0 +1,296 @@
+//! The commands that only look: `status`, `plan`, `drift`, `history`, `verify`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::json;
+
+use super::args::{self, Cli, Output};
+use super::{Done, Failure, chosen, load, print_json, style, text};
+use crate::clock::MachineClock;
+use crate::config::{Application, Config};
+use crate::controller::assess::assess;
+use crate::controller::book::Scratch;
+use crate::controller::edges::Read as _;
+use crate::controller::live::{Live, local_freezes};
+use crate::controller::report::{self, LatchStatus, Status};
+use crate::controller::run::settings;
+use crate::core::freeze;
+use crate::core::reason::Reason;
+use crate::core::state::{LatchName, State};
+use crate::store::{self, EVERY, Filter, Ledger, Mode, StoreError};
+
+/// Opens the ledger to look at it; `None` when there is none yet.
+fn reader(config: &Config) -> Result<Option<Ledger>, Failure> {
+    match Ledger::open(&config.controller.state_dir, Mode::Reader) {
+        Ok(ledger) => Ok(Some(ledger)),
+        Err(StoreError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Judges an application now, without writing anything.
+fn judge(app: &Application, config: &Config, ledger: Option<&Ledger>, rev: Option<String>) -> Result<Status, Failure> {
+    let (mut state, every, id) = match ledger {
+        Some(ledger) => (ledger.load(&app.name)?, ledger.load(EVERY)?, ledger.id().clone()),
+        None => (State::default(), State::default(), Arc::from("none")),
+    };
+    let mut live = Live::open(app, &config.controller.state_dir, Arc::new(AtomicBool::new(false)))?;
+    live.at_rev(rev);
+    let started = std::time::Instant::now();
+    let mut scratch = Scratch::new(id, app.name.clone(), every);
+    let settings = settings(app);
+    let assessment = assess(&settings, &mut live, &mut scratch, &mut state)?;
+    Ok(report::status(&app.name, &assessment, &state, started.elapsed().as_secs_f64(), Vec::new()))
+}
+
+/// `status`: what the last cycle found, and what freezes now.
+pub(super) fn status(cli: &Cli, name: Option<&str>) -> Done {
+    let config = load(cli)?;
+    let apps = chosen(&config, name)?;
+    let ledger = match reader(&config) {
+        Ok(ledger) => ledger,
+        Err(failure) => return unusable(cli, &apps, &failure),
+    };
+    let mut statuses = Vec::new();
+    for app in apps {
+        statuses.push(match &ledger {
+            Some(ledger) => last_status(app, &config, ledger)?,
+            None => None,
+        });
+        if statuses.last().is_some_and(Option::is_none) {
+            statuses.pop();
+            if cli.output == Output::Text {
+                println!("{:<8} not observed yet: start the controller with `holdfast run`", app.name);
+            }
+        }
+    }
+    if cli.output == Output::Json {
+        return print_json(&json!({ "applications": statuses.into_iter().flatten().collect::<Vec<_>>() }));
+    }
+    for status in statuses.iter().flatten() {
+        print!("{}", text::status(status, MachineClock::wall(), style(cli)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the last cycle's report, brought up to date with freezes: those of commands hold from now on.
+fn last_status(app: &Application, config: &Config, ledger: &Ledger) -> Result<Option<Status>, Failure> {
+    let Some(report) = ledger.get_report(&app.name)? else { return Ok(None) };
+    let mut status: Status = serde_json::from_str(&report.json)?;
+    let state = ledger.load(&app.name)?;
+    let every = ledger.load(EVERY)?;
+    let now = MachineClock::wall();
+    let mut reasons: Vec<Reason> = local_freezes(app, &config.controller.state_dir);
+    for state in [&every, &state] {
+        reasons.extend(state.app.freeze.active(&app.name, state.now().max(now)).into_iter().map(freeze::reason));
+    }
+    let known =
+        status.latches.iter().position(|latch| latch.name == LatchName::Freeze).map(|at| status.latches.remove(at));
+    if !reasons.is_empty() {
+        let since = state.app.freeze.freezes.iter().chain(&every.app.freeze.freezes).map(|freeze| freeze.since).min();
+        status.writes = report::Writes { promotion: false, healing: false };
+        status.latches.insert(
+            0,
+            LatchStatus {
+                name: LatchName::Freeze,
+                scope: "all".into(),
+                since: since.or(known.map(|known| known.since)).unwrap_or(now),
+                reasons,
+                clear: format!(
+                    "remove the FREEZE by a verified commit; one set by a person: holdfast thaw {}",
+                    app.name
+                ),
+                digest: None,
+            },
+        );
+    }
+    Ok(Some(status))
+}
+
+/// Says what a ledger that cannot be used means: STATE, for every application.
+fn unusable(cli: &Cli, apps: &[&Application], failure: &Failure) -> Done {
+    if cli.output == Output::Json {
+        let now = MachineClock::wall();
+        let latch = |app: &Application| {
+            json!({ "name": "STATE", "scope": "all", "since": now,
+                "reasons": [Reason::new("ledger", failure.message.clone())],
+                "clear": format!("holdfast reanchor {} COMMIT --reason \"…\"", app.name) })
+        };
+        let statuses: Vec<_> = apps
+            .iter()
+            .map(|app| json!({ "name": app.name, "mode": app.guards.mode, "writes": { "promotion": false, "healing": false }, "latches": [latch(app)] }))
+            .collect();
+        return print_json(&json!({ "applications": statuses }));
+    }
+    for app in apps {
+        println!("{:<8} HALTED   promotion stopped · healing stopped · detection goes on", app.name);
+        println!("  STATE  {}", failure.message.trim_end());
+        println!(
+            "      to clear STATE  look at the target, then: holdfast reanchor {} COMMIT --reason \"…\"",
+            app.name
+        );
+        println!("      more   docs/runbook/state.md");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `plan`: fetches and judges; nothing is written.
+pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
+    let config = load(cli)?;
+    let ledger = reader(&config)?;
+    let mut statuses = Vec::new();
+    for app in chosen(&config, args.app.as_deref())? {
+        statuses.push(judge(app, &config, ledger.as_ref(), args.rev.clone())?);
+    }
+    let code = if args.exit_code { exit_code(&statuses) } else { 0 };
+    if cli.output == Output::Json {
+        let plans = statuses.iter().map(flat).collect::<Result<Vec<_>, _>>()?;
+        print_json(&json!({ "applications": plans }))?;
+    } else {
+        for status in &statuses {
+            print!("{}", text::plan(status, style(cli)));
+        }
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// Puts the operations and commits of a plan beside it, as `INTERFACE.md` has them.
+fn flat(status: &Status) -> Result<serde_json::Value, serde_json::Error> {
+    let mut value = serde_json::to_value(status)?;
+    if let Some(plan) = &status.plan {
+        value["operations"] = serde_json::to_value(&plan.operations)?;
+        value["commits"] = serde_json::to_value(&plan.commits)?;
+    }
+    Ok(value)
+}
+
+fn exit_code(statuses: &[Status]) -> u8 {
+    let halts = |status: &Status| status.latches.iter().any(|latch| latch.name != LatchName::Observe);
+    let changes = |status: &Status| {
+        status.plan.as_ref().is_some_and(|plan| !plan.magnitude.is_zero())
+            || status.drift.missing + status.drift.changed + status.drift.extra > 0
+    };
+    if statuses.iter().any(halts) {
+        3
+    } else if statuses.iter().any(changes) {
+        2
+    } else {
+        0
+    }
+}
+
+/// `drift`: observes now.
+pub(super) fn drift(cli: &Cli, name: Option<&str>) -> Done {
+    let config = load(cli)?;
+    let ledger = reader(&config)?;
+    let mut statuses = Vec::new();
+    for app in chosen(&config, name)? {
+        statuses.push(judge(app, &config, ledger.as_ref(), None)?);
+    }
+    if cli.output == Output::Json {
+        let drifts: Vec<_> =
+            statuses.iter().map(|status| json!({ "name": status.name, "drift": status.drift })).collect();
+        return print_json(&json!({ "applications": drifts }));
+    }
+    for status in &statuses {
+        print!("{}", text::drift(status, MachineClock::wall(), style(cli)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `history`: the journal, newest first.
+pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
+    let config = load(cli)?;
+    let Some(ledger) = reader(&config)? else {
+        return Err(Failure::new("there is no ledger yet").hint("start the controller with `holdfast run`"));
+    };
+    let mut rows: Vec<(Arc<str>, store::Entry)> = Vec::new();
+    let names = chosen(&config, args.app.as_deref())?.into_iter().map(|app| app.name.clone()).chain([Arc::from(EVERY)]);
+    for name in names {
+        rows.extend(ledger.history(&name, &Filter::default(), args.last)?.into_iter().map(|row| (name.clone(), row)));
+    }
+    rows.sort_by(|a, b| (b.1.at, b.1.seq).cmp(&(a.1.at, a.1.seq)));
+    rows.truncate(args.last);
+    if cli.output == Output::Json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(app, row)| {
+                let fact: serde_json::Value = serde_json::from_str(&row.json).unwrap_or_default();
+                json!({ "application": app, "seq": row.seq, "at": row.at, "kind": row.kind, "fact": fact })
+            })
+            .collect();
+        return print_json(&json!({ "history": rows }));
+    }
+    for (app, row) in &rows {
+        let mut text = row.json.clone();
+        if text.chars().count() > 160 {
+            text = text.chars().take(160).chain(['…']).collect();
+        }
+        println!("{}  {app:<8} {:>6}  {:<16} {text}", row.at.strftime("%Y-%m-%d %H:%M:%S"), row.seq, row.kind);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `verify`: the verdict on every commit of a range.
+pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
+    let config = load(cli)?;
+    let ledger = reader(&config)?;
+    let (name, range) = match (&args.app, &args.range) {
+        (Some(app), None) if app.contains("..") => (None, Some(app.as_str())),
+        (app, range) => (app.as_deref(), range.as_deref()),
+    };
+    let (base, rev) = match range.map(|range| range.split_once("..").ok_or(range)) {
+        None => (None, None),
+        Some(Ok((base, tip))) => (Some(base), Some(tip.to_owned()).filter(|tip| !tip.is_empty())),
+        Some(Err(range)) => return Err(Failure::usage(format!("{range:?} is no range: write BASE..TIP"))),
+    };
+    let mut verdicts: BTreeMap<Arc<str>, Vec<serde_json::Value>> = BTreeMap::new();
+    let mut failed = false;
+    for app in chosen(&config, name)? {
+        let mut state = ledger.as_ref().map(|ledger| ledger.load(&app.name)).transpose()?.unwrap_or_default();
+        let mut live = Live::open(app, &config.controller.state_dir, Arc::new(AtomicBool::new(false)))?;
+        live.at_rev(rev.clone());
+        let tip = live.fetch().map_err(|why| Failure::new(why.to_string()))?;
+        if let (Some(base), Some(snapshot)) = (base, live.snapshot()) {
+            let base = snapshot.resolve(&app.source.branch, base)?;
+            (state.app.converged, state.app.last_verified) = (Some(base.clone()), Some(base));
+        }
+        let trusted = live
+            .trust(&state, &tip)
+            .map_err(|why| Failure::new(format!("judge the range to {}: {why}", tip.short())))?;
+        failed |= !trusted.signature.is_empty() || trusted.history.is_some();
+        let rows = verdicts.entry(app.name.clone()).or_default();
+        for judged in &trusted.commits {
+            if cli.output == Output::Text {
+                let signer = judged.signer.as_deref().unwrap_or("-");
+                println!(
+                    "{:<8} {}  {:<22} {signer:<28} {:?}",
+                    app.name,
+                    judged.commit.id.short(),
+                    judged.verdict,
+                    judged.commit.subject
+                );
+                if let Some(why) = &judged.why {
+                    println!("         {why}");
+                }
+            }
+            rows.push(json!({ "commit": judged.commit.id, "author": judged.commit.author.email, "subject": judged.commit.subject,
+                "signer": judged.signer, "verdict": judged.verdict, "why": judged.why }));
+        }
+        if cli.output == Output::Text && trusted.commits.is_empty() {
+            println!("{:<8} nothing beyond {}: it is verified already", app.name, tip.short());
+        }
+        if let Some(history) = trusted.history.filter(|_| cli.output == Output::Text) {
+            println!("{:<8} HISTORY  {}", app.name, history.message);
+        }
+    }
+    if cli.output == Output::Json {
+        let apps: Vec<_> =
+            verdicts.into_iter().map(|(name, commits)| json!({ "name": name, "commits": commits })).collect();
+        print_json(&json!({ "applications": apps }))?;
+    }
+    Ok(ExitCode::from(u8::from(failed)))
+}

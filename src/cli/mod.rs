@@ -1,0 +1,179 @@
+//! The commands: what people type, and what they get back (`INTERFACE.md`).
+//!
+//! The library below touches neither terminal nor environment; this folder does, and nothing else.
+
+mod args;
+mod look;
+mod operate;
+mod text;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::args::{Cli, Command, Output};
+use crate::config::{self, Application, Config};
+use crate::controller::run::{Controller, RunError, Wake};
+
+/// What a command came to.
+type Done = Result<ExitCode, Failure>;
+
+/// Exit codes (`INTERFACE.md`).
+const ERROR: u8 = 1;
+const USAGE: u8 = 64;
+const CONFIG: u8 = 65;
+
+/// Why a command failed: what, why, and what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Self {
+        Self { code: ERROR, message: message.into(), hint: None }
+    }
+
+    fn usage(message: impl Into<String>) -> Self {
+        Self { code: USAGE, message: message.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !message.contains(&cause_text) {
+                message = format!("{message}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        Self::new(message)
+    }
+}
+
+/// Runs the command line; the only entry.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    log_to_stderr(&cli);
+    let result = dispatch(&cli);
+    crate::crash::report();
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("holdfast: {}", failure.message.trim_end());
+            if let Some(hint) = &failure.hint {
+                eprintln!("  {hint}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn log_to_stderr(cli: &Cli) {
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(&cli.log).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let quiet = !matches!(cli.command, Command::Run(_));
+    let filter = if quiet && cli.log == "info" { tracing_subscriber::EnvFilter::new("error") } else { filter };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let _ = if cli.log_json { builder.json().try_init() } else { builder.with_ansi(colour).try_init() };
+}
+
+fn dispatch(cli: &Cli) -> Done {
+    match &cli.command {
+        Command::Run(run) => run_controller(cli, run.once),
+        Command::Status(apps) => look::status(cli, apps.app.as_deref()),
+        Command::Plan(plan) => look::plan(cli, plan),
+        Command::Drift(apps) => look::drift(cli, apps.app.as_deref()),
+        Command::History(history) => look::history(cli, history),
+        Command::Verify(verify) => look::verify(cli, verify),
+        Command::Freeze(freeze) => operate::freeze(cli, freeze),
+        Command::Thaw(thaw) => operate::thaw(cli, thaw),
+        Command::Approve(approve) => operate::approve(cli, approve),
+        Command::Hold(hold) => operate::hold(cli, hold),
+        Command::Release(release) => operate::release(cli, release),
+        Command::Reanchor(reanchor) => operate::reanchor(cli, reanchor),
+        Command::Schema => print_json(&config::schema()),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "holdfast", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map(|()| ExitCode::SUCCESS)?)
+        }
+        Command::Demo(_) | Command::Init(_) | Command::Backtest(_) | Command::Doctor => {
+            Err(Failure::new("this command is not part of this build yet"))
+        }
+    }
+}
+
+fn load(cli: &Cli) -> Result<Config, Failure> {
+    config::load(cli.config.as_deref()).map_err(|errors| Failure {
+        code: CONFIG,
+        message: errors.to_string(),
+        hint: None,
+    })
+}
+
+/// Returns the application that is named, or all.
+fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Application>, Failure> {
+    let Some(name) = name else { return Ok(config.applications.iter().collect()) };
+    config.application(name).map(|app| vec![app]).ok_or_else(|| {
+        let known: Vec<&str> = config.applications.iter().map(|app| &*app.name).collect();
+        Failure::usage(format!("there is no application {name:?} in the configuration; it has {}", known.join(", ")))
+    })
+}
+
+fn print_json(value: &impl serde::Serialize) -> Done {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn style(cli: &Cli) -> text::Style {
+    let terminal = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    text::Style { colour: terminal && cli.output == Output::Text }
+}
+
+fn run_controller(cli: &Cli, once: bool) -> Done {
+    let config = load(cli)?;
+    let wake = Arc::new(Wake::default());
+    let mut controller = Controller::open(&config, &wake.stop).map_err(|error| match error {
+        RunError::Lock(error) => {
+            Failure::from(error).hint("only one controller may run on a state directory; stop the other one first")
+        }
+        error => Failure::from(error),
+    })?;
+    if once {
+        return Ok(controller.once().map(|()| ExitCode::SUCCESS)?);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let signalled = wake.clone();
+    runtime.spawn(async move {
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = async { match term.as_mut() { Some(term) => { term.recv().await; } None => std::future::pending().await } } => {}
+        }
+        signalled.shut_down();
+    });
+    controller.run(&wake);
+    Ok(ExitCode::SUCCESS)
+}
