@@ -320,7 +320,8 @@ impl Mirror {
             run = job.run(self.dir()).map_err(Some);
             rebuilt = match &run {
                 Ok((advertised, _)) => self.lacks(advertised).or_else(|| self.suspicion()),
-                Err(Some(FetchError::Protocol { damaged: true, .. } | FetchError::Mirror(_))) => self.suspicion(),
+                Err(Some(FetchError::Mirror(MirrorError::Damaged { why, .. }))) => Some(why.clone()),
+                Err(Some(FetchError::Protocol { damaged: true, .. })) => self.suspicion(),
                 Err(_) => None,
             };
         }

@@ -66,7 +66,13 @@ impl Topic<'_> {
         let mut connection = remote.connect(gix::remote::Direction::Fetch)?;
         let url = self.address.url.clone();
         connection.set_credentials(move |action| transport::answer(self.identity, &url, action));
-        connection.set_transport_options(transport::http_options(repo, &self.address.url, self.remote, self.guard)?);
+        connection.set_transport_options(transport::http_options(
+            repo,
+            &self.address.url,
+            self.remote,
+            self.identity,
+            self.guard,
+        )?);
         self.converse(connection, wanted)
     }
 
