@@ -26,7 +26,9 @@ impl Mirror {
         if !repo.find_header(id).is_ok_and(|header| header.kind() == gix::object::Kind::Commit) {
             return Err(self.no_commit(commit));
         }
-        set(&repo, id)
+        set(&repo, id)?;
+        let pins = self.dir().join(PINS);
+        upkeep::sync_files(&[pins.join(commit.as_str()), pins])
     }
 
     /// Lets go of a commit; one that is not pinned is fine.

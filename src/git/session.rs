@@ -47,6 +47,9 @@ impl Topic<'_> {
     ) -> Result<(Advertised, Option<Received>), FetchError> {
         // Past the first reason to stop, whatever gix says is only its echo.
         let ended = |error: FetchError| self.guard.verdict(self.remote).unwrap_or(error);
+        if let Some(cut) = self.guard.verdict(self.remote) {
+            return Err(cut);
+        }
         if self.address.kind == Way::Http {
             return self.over_http(repo, wanted).map_err(|e| ended(classify::http(self.remote, self.identity, &e)));
         }

@@ -316,6 +316,21 @@ fn a_force_push_moves_the_tip_back() {
 }
 
 #[test]
+fn a_branch_may_take_the_place_of_a_former_ones_directory() {
+    let repo = Repo::new();
+    let here = Here::new();
+    let mut remote = repo.remote();
+    for name in ["a", "a/b", "a"] {
+        repo.git(&["branch", "-qm", "aside"]);
+        repo.git(&["branch", "-qm", name]);
+        remote.branch = name.into();
+        let fetched = here.fetch(&remote).unwrap();
+        assert_eq!((fetched.tip.clone(), fetched.rebuilt), (repo.head(), None));
+        assert_eq!(here.mirror.snapshot().unwrap().tip(name), Some(fetched.tip));
+    }
+}
+
+#[test]
 fn revisions_are_fetched_by_name_and_by_id() {
     let repo = Repo::new();
     let main = repo.head();
@@ -352,7 +367,7 @@ fn an_unreachable_proxy_is_used_and_told_without_its_password() {
     let server = Server::of(&repo);
     let here = Here::new();
     let mut remote = server.remote("");
-    remote.network = remote.network.with_proxy("http://user:sekret@127.0.0.1:1");
+    remote.network.proxy = Some("http://user:sekret@127.0.0.1:1".into());
     let error = here.fetch(&remote).unwrap_err();
     assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
     assert!(!format!("{error} {error:?} {remote:?}").contains("sekret"), "{error:?}");

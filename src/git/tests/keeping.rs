@@ -65,6 +65,11 @@ fn pins_outlive_a_new_clone() {
     assert_eq!((fetched.rebuilt.as_deref(), fetched.lost), (Some("a test says so"), vec![]));
     assert_kept(&here, &accepted);
     assert_eq!(here.fetch(&repo.remote()).unwrap().rebuilt, None, "once");
+    here.mirror.suspect("a test says so");
+    assert_eq!(here.fetch(&repo.remote()).unwrap().rebuilt, None, "what a new clone did not mend, another will not");
+    here.mirror.suspect("another reason");
+    assert_eq!(here.fetch(&repo.remote()).unwrap().rebuilt.as_deref(), Some("another reason"));
+    assert_kept(&here, &accepted);
 }
 
 #[test]
@@ -193,21 +198,22 @@ fn a_reader_that_was_open_reads_on_while_the_clone_is_replaced() {
 }
 
 #[test]
-fn two_fetch_at_once_one_after_the_other() {
+fn two_that_fetch_at_once_both_succeed() {
     let repo = Repo::new();
     let here = Here::new();
-    let other = crate::git::Mirror::open(here.mirror.dir()).unwrap();
-    std::thread::scope(|scope| {
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let theirs = scope.spawn(move || other.fetch(&repo_remote(), &Default::default(), &stop).map(|f| f.tip));
-        fn repo_remote() -> crate::git::Remote {
-            crate::git::Remote::new("/nonexistent/never", "main")
-        }
-        for _ in 0..3 {
-            assert_eq!(here.fetch(&repo.remote()).unwrap().tip, repo.head());
-        }
-        assert!(theirs.join().unwrap().is_err());
-    });
+    let remote = repo.remote();
+    for n in 0..5 {
+        let tip = repo.change(&format!("c{n}"));
+        let fetch = || {
+            let mirror = crate::git::Mirror::open(here.mirror.dir()).unwrap();
+            mirror.fetch(&remote, &Default::default(), &std::sync::atomic::AtomicBool::new(false)).unwrap()
+        };
+        std::thread::scope(|scope| {
+            let both = [scope.spawn(fetch), scope.spawn(fetch)].map(|thread| thread.join().unwrap());
+            assert!(both.iter().all(|fetched| fetched.tip == tip && fetched.rebuilt.is_none()), "{both:?}");
+            assert_eq!(both.iter().filter(|fetched| fetched.changed).count(), 1, "the second finds it done");
+        });
+    }
 }
 
 #[test]
@@ -232,7 +238,7 @@ fn a_held_lock_is_waited_for_no_longer_than_the_fetch_may_take() {
 #[test]
 fn a_clone_has_a_directory_of_its_own() {
     let state = Path::new("/state");
-    let directory = |url: &str| directory_for(state, &Url(url.into()));
+    let directory = |url: &str| directory_for(state, &Url::from(url));
     let one = directory("https://a/../../etc");
     assert!(one.parent() == Some(&state.join("repos")) && one != directory("https://b"), "{one:?}");
     assert_eq!(one, directory("https://a/../../etc"));

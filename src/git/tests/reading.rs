@@ -98,6 +98,76 @@ fn what_the_base_has_by_another_way_is_not_in_the_range() {
 }
 
 #[test]
+fn ranges_of_random_histories_are_what_reachability_says() {
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+    const COMMITS: usize = 80;
+    let repo = Repo::empty();
+    let noise = Repo::noise(COMMITS * 4);
+    let mut parents: Vec<Vec<usize>> = Vec::new();
+    let mut stream = String::new();
+    for (n, random) in noise.chunks(4).enumerate() {
+        let pick = |byte: u8| n.saturating_sub(1 + usize::from(byte) % 6);
+        let mut own = vec![pick(random[0])];
+        if random[1] < 90 && !own.contains(&pick(random[2])) {
+            own.push(pick(random[2]));
+        }
+        own.truncate(if n == 0 { 0 } else { 2 });
+        // Dates in no order at all, within a week.
+        let date = 1_700_000_000 + u32::from(random[3]) * 2000;
+        writeln!(stream, "commit refs/heads/main\nmark :{}\ncommitter C <c@x> {date} +0000\ndata 1\nc", n + 1).unwrap();
+        for (parent, word) in own.iter().zip(["from", "merge"]) {
+            writeln!(stream, "{word} :{}", parent + 1).unwrap();
+        }
+        writeln!(stream, "M 100644 inline f\ndata {}\n{n}\n", n.to_string().len()).unwrap();
+        parents.push(own);
+    }
+    // All are reachable from the last.
+    let marks = repo.above().join("marks");
+    repo.git_with(&["fast-import", "--quiet", "--force", &format!("--export-marks={}", marks.display())], &stream);
+    let mut by_mark = vec![CommitId::new(""); COMMITS];
+    for line in std::fs::read_to_string(marks).unwrap().lines() {
+        let (mark, id) = line[1..].split_once(' ').unwrap();
+        by_mark[mark.parse::<usize>().unwrap() - 1] = CommitId::new(id);
+    }
+    let octopus: Vec<String> = by_mark.iter().flat_map(|id| ["-p".to_owned(), id.to_string()]).collect();
+    let tree = repo.git(&["rev-parse", &format!("{}^{{tree}}", by_mark[0])]);
+    let mut args = vec!["commit-tree", "-m", "all", &tree];
+    args.extend(octopus.iter().map(String::as_str));
+    let all = repo.git(&args);
+    repo.git(&["update-ref", "refs/heads/main", &all]);
+    let (_here, snapshot) = fetched(&repo);
+    let reach = |from: usize| {
+        let (mut seen, mut todo) = (BTreeSet::new(), vec![from]);
+        while let Some(n) = todo.pop() {
+            if seen.insert(n) {
+                todo.extend(&parents[n]);
+            }
+        }
+        seen
+    };
+    for (base, tip) in (0..COMMITS).flat_map(|base| [base + 1, base + 7, base + 30, base / 2].map(|tip| (base, tip))) {
+        let Some(tip_id) = by_mark.get(tip) else { continue };
+        let found = range(&snapshot, &by_mark[base], tip_id);
+        let expected: BTreeSet<&CommitId> = reach(tip).difference(&reach(base)).map(|n| &by_mark[*n]).collect();
+        assert_eq!(found.all.iter().map(|commit| &commit.id).collect::<BTreeSet<_>>(), expected, "{base}..{tip}");
+        let mut chain = vec![tip];
+        while let Some(parent) = parents[chain[chain.len() - 1]].first() {
+            chain.push(*parent);
+        }
+        assert_eq!(found.base_on_first_parent, chain.contains(&base), "{base}..{tip}");
+        let first: Vec<CommitId> =
+            chain.iter().take_while(|n| !reach(base).contains(n)).map(|n| by_mark[*n].clone()).collect();
+        assert!(ids(&found.first_parent).iter().rev().eq(&first), "{base}..{tip}");
+        for (at, commit) in found.all.iter().enumerate() {
+            let before = &found.all[..at];
+            let inside = commit.parents.iter().filter(|parent| expected.contains(parent));
+            assert!(inside.into_iter().all(|parent| before.iter().any(|b| b.id == *parent)), "parents come first");
+        }
+    }
+}
+
+#[test]
 fn a_foxtrot_merge_takes_the_base_off_the_chain() {
     let repo = Repo::new();
     repo.git(&["checkout", "-q", "-b", "mine"]);
@@ -162,7 +232,7 @@ fn a_shallow_remote_proves_nothing_behind_its_end_and_heals_when_deepened() {
     assert!(fetched.shallow);
     let snapshot = here.mirror.snapshot().unwrap();
     let parent = CommitId::new(shallow.git(&["rev-parse", "HEAD~1"]));
-    assert_eq!(ids(&range(&snapshot, &parent, &fetched.tip).all), [fetched.tip.clone()]);
+    assert_eq!(ids(&range(&snapshot, &parent, &fetched.tip).all), std::slice::from_ref(&fetched.tip));
     assert!(matches!(snapshot.range(&base, &fetched.tip, &unchecked), Err(ReadError::AncestryUnproven { .. })));
     let walked: Vec<_> = snapshot.first_parents(&fetched.tip, &unchecked).collect();
     assert!(matches!(walked.last(), Some(Err(ReadError::AncestryUnproven { .. }))), "never an end: {walked:?}");
