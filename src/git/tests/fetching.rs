@@ -1,7 +1,5 @@
 //! Fetching: ways, credentials, failures and bounds.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -188,21 +186,13 @@ fn a_server_that_stalls_is_given_up() {
     assert!(matches!(Here::new().fetch(&total), Err(FetchError::TimedOut { .. })));
 }
 
-/// A program that stands for git or ssh.
-fn program(here: &Here, name: &str, script: &str) -> PathBuf {
-    let path = here.path().join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
 #[test]
 fn a_child_that_hangs_is_killed_with_its_children() {
     let repo = Repo::new();
     let here = Here::new();
     let mut remote = impatient(repo.remote());
     // The grandchild holds the pipes open; only the group's death ends the read.
-    remote.network.git = program(&here, "git", "sleep 1000 & sleep 1000");
+    remote.network.git = here.program("git", "sleep 1000 & sleep 1000");
     match here.fetch(&remote) {
         Err(FetchError::TimedOut { phase: Phase::Idle, .. }) => {}
         other => panic!("{other:?}"),
@@ -232,7 +222,7 @@ fn ssh_is_run_with_the_key_and_known_hosts_alone() {
     remote.credentials = Credentials::Ssh { key, known_hosts };
     let log = here.path().join("log");
     let script = format!("echo \"$@\" > {}; for last; do :; done; exec sh -c \"$last\"", log.display());
-    remote.network.ssh = program(&here, "ssh", &script);
+    remote.network.ssh = here.program("ssh", &script);
     assert_eq!(here.fetch(&remote).unwrap().tip, repo.head());
     let args = std::fs::read_to_string(log).unwrap();
     for expected in [
@@ -259,7 +249,7 @@ fn what_ssh_complains_about_is_told_apart() {
         ("ssh: connect to host host.example port 22: Connection timed out", "timed_out"),
         ("ERROR: Repository not found.", "not_found"),
     ] {
-        remote.network.ssh = program(&here, "ssh", &format!("echo '{complaint}' >&2; exit 255"));
+        remote.network.ssh = here.program("ssh", &format!("echo '{complaint}' >&2; exit 255"));
         let error = here.fetch(&remote).unwrap_err();
         assert_eq!(error.code(), code, "{error:?}");
         assert!(error.to_string().contains(complaint) || code == "timed_out", "{error}");

@@ -178,11 +178,7 @@ fn many_fetches_keep_few_packs_with_and_without_git_to_repack() {
 
 /// A git that serves repositories and cannot repack.
 fn no_repack(here: &Here) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    let path = here.path().join("git");
-    std::fs::write(&path, "#!/bin/sh\n[ \"$1\" = upload-pack ] && exec git \"$@\"\nexit 1\n").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
+    here.program("git", "[ \"$1\" = upload-pack ] && exec git \"$@\"\nexit 1")
 }
 
 #[test]

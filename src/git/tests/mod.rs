@@ -5,7 +5,7 @@ mod keeping;
 mod reading;
 mod repo;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::{FetchError, Fetched, Mirror, Remote, Wanted};
@@ -26,6 +26,16 @@ impl Here {
 
     fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// A program that stands for git or ssh. Another process writes it: while a thread of ours forks, a file that we have
+    /// open for writing cannot be run.
+    fn program(&self, name: &str, script: &str) -> PathBuf {
+        let (source, path) = (self.path().join("script"), self.path().join(name));
+        std::fs::write(&source, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let status = std::process::Command::new("install").args(["-m", "755"]).arg(source).arg(&path).status();
+        assert!(status.unwrap().success());
+        path
     }
 
     fn fetch(&self, remote: &Remote) -> Result<Fetched, FetchError> {
