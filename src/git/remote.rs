@@ -114,6 +114,15 @@ pub struct Network {
     pub git: PathBuf,
 }
 
+impl Network {
+    /// Names a proxy.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: impl Into<Url>) -> Self {
+        self.proxy = Some(proxy.into());
+        self
+    }
+}
+
 impl Default for Network {
     fn default() -> Self {
         Self { proxy: None, no_proxy: None, ca: None, ssh: "ssh".into(), git: "git".into() }

@@ -357,7 +357,7 @@ fn an_unreachable_proxy_is_used_and_told_without_its_password() {
     let server = Server::of(&repo);
     let here = Here::new();
     let mut remote = server.remote("");
-    remote.network.proxy = Some("http://user:sekret@127.0.0.1:1".into());
+    remote.network = remote.network.with_proxy("http://user:sekret@127.0.0.1:1");
     let error = here.fetch(&remote).unwrap_err();
     assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
     assert!(!format!("{error} {error:?} {remote:?}").contains("sekret"), "{error:?}");
