@@ -143,6 +143,46 @@ fn repeats(entries: &[Entry<'_>], name: &[u8]) -> bool {
     entries.iter().rev().take_while(|e| e.name.starts_with(name)).any(|e| e.name == name)
 }
 
+/// Cuts off the entries that two trees have in common at both ends, so that one change in a directory of thousands of
+/// files costs little more than finding it.
+fn middle<'a>(old: &'a [u8], new: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let mut start = 0;
+    while let Some(end) = entry_end(old, start)
+        && new.get(start..end) == old.get(start..end)
+    {
+        start = end;
+    }
+    let (old, new) = (&old[start..], &new[start..]);
+    let common = common_end(old, new);
+    let (from_old, from_new) = (boundary(old, old.len() - common), boundary(new, new.len() - common));
+    // Equal bytes are equal entries only if both sides' entries begin there.
+    if old.len() - from_old == new.len() - from_new { (&old[..from_old], &new[..from_new]) } else { (old, new) }
+}
+
+/// The end of the entry at a position; `None` at the end, and where there is no entry.
+fn entry_end(raw: &[u8], at: usize) -> Option<usize> {
+    let header = std::ffi::CStr::from_bytes_until_nul(raw.get(at..)?).ok()?;
+    let end = at + header.count_bytes() + 21;
+    (end <= raw.len()).then_some(end)
+}
+
+/// The first beginning of an entry at or after a position.
+fn boundary(raw: &[u8], after: usize) -> usize {
+    let mut at = 0;
+    while at < after {
+        at = entry_end(raw, at).unwrap_or(raw.len());
+    }
+    at
+}
+
+/// The number of equal bytes at the ends of two slices, by blocks: which are compared fast.
+fn common_end(a: &[u8], b: &[u8]) -> usize {
+    const BLOCK: usize = 256;
+    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[..a.len() - blocks * BLOCK], &b[..b.len() - blocks * BLOCK]);
+    blocks * BLOCK + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
 fn kind_of(mode: &[u8]) -> Option<Kind> {
     Some(match mode {
         b"100644" | b"100664" => Kind::File,
@@ -216,8 +256,9 @@ impl<E: From<TreeError>> Walk<'_, E> {
         self.depth += 1;
         let raw_old = old.map(|oid| self.trees.tree(oid)).transpose()?;
         let raw_new = new.map(|oid| self.trees.tree(oid)).transpose()?;
-        let olds = old.zip(raw_old.as_deref()).map(|(oid, raw)| parse(oid, raw)).transpose()?.unwrap_or_default();
-        let news = new.zip(raw_new.as_deref()).map(|(oid, raw)| parse(oid, raw)).transpose()?.unwrap_or_default();
+        let (olds, news) = middle(raw_old.as_deref().unwrap_or_default(), raw_new.as_deref().unwrap_or_default());
+        let olds = old.map(|oid| parse(oid, olds)).transpose()?.unwrap_or_default();
+        let news = new.map(|oid| parse(oid, news)).transpose()?.unwrap_or_default();
         let (mut olds, mut news) = (olds.iter().peekable(), news.iter().peekable());
         loop {
             let which = match (olds.peek(), news.peek()) {
@@ -279,4 +320,109 @@ pub fn is_freeze(name: &[u8]) -> bool {
 /// Spells a path of the repository for people.
 pub fn show(path: &[u8]) -> Arc<str> {
     spell(path).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: Oid = Oid::new([1; 20]);
+
+    fn raw(entries: &[(&str, &str, u8)]) -> Vec<u8> {
+        let entry = |(mode, name, id): &(&str, &str, u8)| [format!("{mode} {name}\0").as_bytes(), &[*id; 20]].concat();
+        entries.iter().map(entry).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn entries_are_read_in_gits_order() {
+        let raw = raw(&[
+            ("100644", "a.b", 1),
+            ("40000", "a", 2),
+            ("100755", "a0", 3),
+            ("120000", "b", 4),
+            ("160000", "c", 5),
+        ]);
+        let kinds: Vec<Kind> = parse(ID, &raw).unwrap().iter().map(|entry| entry.kind).collect();
+        assert_eq!(kinds, [Kind::File, Kind::Tree, Kind::Executable, Kind::Link, Kind::Submodule]);
+    }
+
+    #[test]
+    fn what_fsck_calls_an_error_is_refused() {
+        for entries in [
+            &[("100644", "b", 1), ("100644", "a", 2)][..],
+            &[("100644", "a", 1), ("100644", "a", 2)],
+            &[("100644", "a", 1), ("100644", "a.b", 2), ("40000", "a", 3)],
+            &[("100644", "", 1)],
+            &[("100644", "a/b", 1)],
+            &[("100600", "a", 1)],
+            &[("0100644", "a", 1)],
+        ] {
+            assert!(matches!(parse(ID, &raw(entries)), Err(TreeError::Damaged { .. })), "{entries:?}");
+        }
+        let whole = raw(&[("100644", "a", 1)]);
+        for end in 1..whole.len() {
+            assert!(parse(ID, &whole[..end]).is_err(), "cut off at {end}");
+        }
+    }
+
+    #[test]
+    fn freezing_names_have_the_stem_in_any_case() {
+        for name in ["FREEZE", "freeze", "Freeze.yaml", "freeze.", "FREEZE.md.txt"] {
+            assert!(is_freeze(name.as_bytes()), "{name}");
+        }
+        for name in ["freezer", "FREEZ", "a.freeze", "", ".freeze", "freeze-not", "freeze\u{e9}"] {
+            assert!(!is_freeze(name.as_bytes()), "{name}");
+        }
+    }
+
+    struct Two(BTreeMap<Oid, Arc<[u8]>>);
+
+    impl Trees for Two {
+        fn tree_of(&self, commit: &CommitId) -> Result<Oid, TreeError> {
+            Err(TreeError::NoCommit(commit.clone()))
+        }
+
+        fn tree(&self, tree: Oid) -> Result<Arc<[u8]>, TreeError> {
+            self.0.get(&tree).cloned().ok_or(TreeError::Missing(tree))
+        }
+
+        fn blob_size(&self, blob: Oid) -> Result<u64, TreeError> {
+            Err(TreeError::Missing(blob))
+        }
+
+        fn blob(&self, blob: Oid, _cap: u64) -> Result<Vec<u8>, TreeError> {
+            Err(TreeError::Missing(blob))
+        }
+    }
+
+    fn names() -> impl Strategy<Value = BTreeMap<String, u8>> {
+        // Few names and ids, so that trees have much in common.
+        proptest::collection::btree_map("[ab.]{1,3}", 65_u8..68, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn a_difference_is_what_the_sets_of_entries_differ_in(old in names(), new in names()) {
+            let (a, b) = (Oid::new([2; 20]), Oid::new([3; 20]));
+            let tree = |names: &BTreeMap<String, u8>| -> Arc<[u8]> {
+                let entries: Vec<_> = names.iter().map(|(name, id)| ("100644", name.as_str(), *id)).collect();
+                raw(&entries).into()
+            };
+            let trees = Two([(a, tree(&old)), (b, tree(&new))].into());
+            let mut seen = BTreeMap::new();
+            let mut leaf = |path: &[u8], old: Side, new: Side| -> Result<(), TreeError> {
+                let id = |side: Side| side.map(|(_, oid)| oid.as_bytes()[0]);
+                seen.insert(String::from_utf8_lossy(path).into_owned(), (id(old), id(new)));
+                Ok(())
+            };
+            diff(&trees, Some(a), Some(b), &mut leaf).unwrap();
+            let all = old.keys().chain(new.keys()).map(|name| (name.clone(), (old.get(name).copied(), new.get(name).copied())));
+            let expected: BTreeMap<_, _> = all.filter(|(_, (old, new))| old != new).collect();
+            prop_assert_eq!(seen, expected);
+        }
+    }
 }

@@ -217,7 +217,7 @@ pub struct Fetched {
 pub(super) const TAGS: [&str; 2] = ["refs/tags/holdfast-approve/", "refs/tags/holdfast-vouch/"];
 
 /// Below this a fetched revision has a name of ours.
-const REVS: &str = "refs/holdfast/revs/";
+pub(super) const REVS: &str = "refs/holdfast/revs/";
 
 /// One fetch: its remote, with the files read and the URL parsed.
 pub(super) struct Job<'a> {
@@ -257,20 +257,22 @@ impl<'a> Job<'a> {
         specs
     }
 
-    /// Fetches into the clone at `dir`; gives the advertised names, and whether anything came.
+    /// Fetches into the clone at `dir`; gives the advertised names, and whether any is new.
     pub(super) fn run(&self, dir: &std::path::Path) -> Result<(Advertised, bool), FetchError> {
         let repo = upkeep::open(dir, Some(&self.remote.limits))?;
         let shallow = repo.is_shallow().unwrap_or(false);
         let tracked = tracked(&self.remote.branch);
         let here = upkeep::names(&repo, &tracked)?;
         let topic = self.topic(self.specs(), shallow);
+        let mut moved = false;
         let (advertised, received) = topic.talk(&repo, &mut |advertised| {
             let differs = |(name, id): (&String, &ObjectId)| match here.get(name) {
                 Some(known) => known != id,
                 // A revision by its id that is here already needs no conversation.
                 None => !(name.starts_with(REVS) && repo.has_object(*id)),
             };
-            advertised.contains_key(&tracked) && (shallow || advertised.iter().any(differs))
+            moved = advertised.iter().any(differs);
+            advertised.contains_key(&tracked) && (shallow || moved)
         })?;
         if !advertised.contains_key(&tracked) {
             return Err(self.missing_branch(&repo));
@@ -282,7 +284,12 @@ impl<'a> Job<'a> {
         let gone: Vec<&String> =
             here.keys().filter(|name| name.starts_with("refs/tags/") && !advertised.contains_key(*name)).collect();
         upkeep::forget(&repo, gone.iter().map(|name| name.as_str()))?;
-        Ok((advertised, received.is_some() || !gone.is_empty()))
+        Ok((advertised, moved || !gone.is_empty()))
+    }
+
+    /// The names that this fetch gives to revisions.
+    pub(super) fn revs(&self) -> Vec<String> {
+        self.wanted.revs.iter().map(|rev| local_rev(rev)).collect()
     }
 
     /// Looks at all branches, so that the error can name them.
@@ -320,13 +327,14 @@ impl Mirror {
             run = job.run(self.dir()).map_err(Some);
             rebuilt = match &run {
                 Ok((advertised, _)) => self.lacks(advertised).or_else(|| self.suspicion()),
-                Err(Some(FetchError::Protocol { damaged: true, .. } | FetchError::Mirror(_))) => self.suspicion(),
+                Err(Some(FetchError::Mirror(MirrorError::Damaged { why, .. }))) => Some(why.clone()),
+                Err(Some(FetchError::Protocol { damaged: true, .. })) => self.suspicion(),
                 Err(_) => None,
             };
         }
         if let Some(reason) = &rebuilt {
             tracing::warn!(repository = %job.remote.url, %reason, "the clone is damaged, cloning anew");
-            let (result, gone) = self.rebuild(job)?;
+            let (result, gone) = self.rebuild(job, reason)?;
             (run, lost) = (Ok(result), gone);
             if let Ok((advertised, _)) = &run
                 && let Some(still) = self.lacks(advertised)
@@ -335,7 +343,7 @@ impl Mirror {
             }
         }
         let (advertised, changed) = run.map_err(|error| error.unwrap_or(FetchError::Interrupted))?;
-        if changed && let Some(gone) = self.consolidate(job) {
+        if let Some(gone) = self.consolidate(job) {
             lost.extend(gone);
         }
         let tip =

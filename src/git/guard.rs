@@ -60,6 +60,9 @@ impl Guard {
     /// Runs `work` beside a watchdog that looks after it.
     pub(super) fn watch<T>(self: &Arc<Self>, interrupt: &AtomicBool, work: impl FnOnce() -> T) -> T {
         *lock(&self.done) = false;
+        if interrupt.load(Ordering::Relaxed) {
+            self.cut(Cut::Interrupted);
+        }
         std::thread::scope(|scope| {
             scope.spawn(|| self.look(interrupt));
             let _ended = Ended(self);

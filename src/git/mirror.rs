@@ -59,6 +59,12 @@ const PACKS_MAX: usize = 40;
 /// Names why the clone is not to be trusted any more; survives restarts.
 const SUSPECT: &str = "holdfast-suspect";
 
+/// Lists why clones were made anew before: what that did not mend, the remote lacks too.
+const REBUILT: &str = "holdfast-rebuilt";
+
+/// A remote that lacks more than this is not mended by any number of clones.
+const REBUILDS_MAX: usize = 100;
+
 impl Mirror {
     /// Opens the clone in a directory, making an empty one where there is none.
     pub fn open(dir: &Path) -> Result<Self, MirrorError> {
@@ -91,8 +97,12 @@ impl Mirror {
         Ok(Snapshot::new(self.clone(), upkeep::open(&self.dir, None)?))
     }
 
-    /// Remembers that the clone is damaged, so that the next fetch makes a new one.
+    /// Remembers that the clone is damaged, so that the next fetch makes a new one; unless a new one did not help before.
     pub(super) fn suspect(&self, why: &str) {
+        let tried = std::fs::read_to_string(self.dir.join(REBUILT)).unwrap_or_default();
+        if tried.lines().any(|line| line == why) || tried.lines().count() >= REBUILDS_MAX {
+            return;
+        }
         // Where even this cannot be written, the damage will be met again.
         let _written = std::fs::write(self.dir.join(SUSPECT), why);
     }
@@ -135,7 +145,11 @@ impl Mirror {
     }
 
     /// Clones anew beside, carries pins over, and swaps. Gives what was advertised, and the pins that were lost.
-    pub(super) fn rebuild(&self, job: &Job<'_>) -> Result<((Advertised, bool), Vec<CommitId>), FetchError> {
+    pub(super) fn rebuild(
+        &self,
+        job: &Job<'_>,
+        reason: &str,
+    ) -> Result<((Advertised, bool), Vec<CommitId>), FetchError> {
         let new = upkeep::beside(&self.dir);
         if new.exists() {
             std::fs::remove_dir_all(&new).map_err(|e| MirrorError::io(&new, &e))?;
@@ -144,6 +158,11 @@ impl Mirror {
         let (advertised, _) = job.run(&new)?;
         let pins = self.hold_pins()?;
         let lost = pins::carry(&self.dir, &new, job)?;
+        let tried = std::fs::read_to_string(self.dir.join(REBUILT)).unwrap_or_default();
+        let rebuilt = new.join(REBUILT);
+        std::fs::write(&rebuilt, format!("{tried}{}\n", reason.replace('\n', " ")))
+            .map_err(|e| MirrorError::io(&rebuilt, &e))?;
+        sync_all(&new)?;
         exchange(&new, &self.dir)?;
         drop(pins);
         std::fs::remove_dir_all(&new).map_err(|e| MirrorError::io(&new, &e))?;
@@ -155,9 +174,13 @@ impl Mirror {
         if upkeep::packs(&self.dir).len() <= PACKS_MAX {
             return None;
         }
+        let revs = job.revs();
+        if let Err(error) = upkeep::open(&self.dir, None).and_then(|repo| upkeep::forget_revs(&repo, &revs)) {
+            tracing::warn!(%error, "revisions fetched before are kept");
+        }
         let Err(why) = upkeep::repack(&self.dir, &job.remote.network, job.guard.left()) else { return None };
         tracing::debug!(%why, "no repacking, cloning anew instead");
-        match self.rebuild(job) {
+        match self.rebuild(job, "many packs") {
             Ok((_, lost)) => Some(lost),
             // The clone works as it is; the next fetch tries again.
             Err(error) => {
@@ -166,6 +189,12 @@ impl Mirror {
             }
         }
     }
+}
+
+/// Puts everything of a new clone on disk before the old one goes.
+fn sync_all(dir: &Path) -> Result<(), MirrorError> {
+    let file = File::open(dir).map_err(|e| MirrorError::io(dir, &e))?;
+    rustix::fs::syncfs(file).map_err(|e| MirrorError::Io { path: dir.into(), why: e.to_string() })
 }
 
 /// Swaps two directories in one step, so that a reader finds one or the other.

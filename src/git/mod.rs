@@ -29,5 +29,5 @@ pub use freeze::FreezeEntry;
 pub use mirror::{Mirror, MirrorError, directory_for};
 pub use object::SignatureCheck;
 pub use range::{FirstParents, Range};
-pub use remote::{Credentials, Limits, Network, Remote};
+pub use remote::{Credentials, Limits, Network, Remote, Url};
 pub use snapshot::{ReadError, Snapshot};

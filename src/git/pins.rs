@@ -1,6 +1,6 @@
 //! Pins: names of ours on what was accepted, so that it outlives force-pushes and new clones.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use gix::ObjectId;
@@ -26,7 +26,9 @@ impl Mirror {
         if !repo.find_header(id).is_ok_and(|header| header.kind() == gix::object::Kind::Commit) {
             return Err(self.no_commit(commit));
         }
-        set(&repo, id)
+        set(&repo, id)?;
+        let pins = self.dir().join(PINS);
+        upkeep::sync_files(&[pins.join(commit.as_str()), pins])
     }
 
     /// Lets go of a commit; one that is not pinned is fine.
@@ -77,13 +79,8 @@ fn list(repo: &gix::Repository) -> Result<Vec<ObjectId>, MirrorError> {
 pub(super) fn carry(old: &Path, new: &Path, job: &Job<'_>) -> Result<Vec<CommitId>, FetchError> {
     let to = upkeep::open(new, Some(&job.remote.limits))?;
     let Ok(from) = upkeep::open(old, Some(&job.remote.limits)) else { return Ok(Vec::new()) };
-    // Even where references cannot be listed, single ones may be readable; but then nothing tells their names.
-    let pins = list(&from).unwrap_or_else(|error| {
-        tracing::error!(%error, "the damaged clone's pins cannot be read");
-        Vec::new()
-    });
     let mut lost = Vec::new();
-    for pin in pins {
+    for pin in salvage(old) {
         if let Some(cut) = job.guard.verdict(job.remote) {
             return Err(cut);
         }
@@ -96,6 +93,16 @@ pub(super) fn carry(old: &Path, new: &Path, job: &Job<'_>) -> Result<Vec<CommitI
         }
     }
     Ok(lost)
+}
+
+/// Finds the names of pins even where references are damaged: a pin's name says all there is to know.
+fn salvage(dir: &Path) -> BTreeSet<ObjectId> {
+    let loose = std::fs::read_dir(dir.join(PINS)).into_iter().flatten().flatten();
+    let loose = loose.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let packed = std::fs::read(dir.join("packed-refs")).unwrap_or_default();
+    let packed = packed.to_str_lossy();
+    let packed = packed.lines().filter_map(|line| Some(line.split_once(PINS)?.1.to_owned()));
+    loose.chain(packed).filter_map(|name| ObjectId::from_hex(name.as_bytes()).ok()).collect()
 }
 
 /// Copies a commit and everything it reaches that the new clone lacks. Only its history may be incomplete.

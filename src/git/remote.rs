@@ -21,9 +21,9 @@ pub struct Remote {
 
 impl Remote {
     /// Names a remote without credentials, with the default limits.
-    pub fn new(url: impl Into<String>, branch: impl Into<String>) -> Self {
+    pub fn new(url: impl Into<Url>, branch: impl Into<String>) -> Self {
         Self {
-            url: Url(url.into()),
+            url: url.into(),
             branch: branch.into(),
             credentials: Credentials::None,
             network: Network::default(),
@@ -35,6 +35,12 @@ impl Remote {
 /// A URL that shows itself without userinfo, query and fragment: those may be secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(pub(super) String);
+
+impl<T: Into<String>> From<T> for Url {
+    fn from(url: T) -> Self {
+        Self(url.into())
+    }
+}
 
 impl Url {
     /// Returns the URL as it was configured, secrets included: for hashing, never for showing.
@@ -110,8 +116,9 @@ pub struct Network {
 
 impl Network {
     /// Names a proxy.
-    pub fn with_proxy(mut self, proxy: impl Into<String>) -> Self {
-        self.proxy = Some(Url(proxy.into()));
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: impl Into<Url>) -> Self {
+        self.proxy = Some(proxy.into());
         self
     }
 }
@@ -166,7 +173,7 @@ mod tests {
             ("/srv/a@b.git", "/srv/a@b.git"),
         ] {
             assert_eq!(Url(url.into()).to_string(), shown);
-            assert_eq!(format!("{:?}", Remote::new(url, "main")).contains("sekret"), false, "{url}");
+            assert!(!format!("{:?}", Remote::new(url, "main")).contains("sekret"), "{url}");
         }
     }
 }

@@ -47,6 +47,9 @@ impl Topic<'_> {
     ) -> Result<(Advertised, Option<Received>), FetchError> {
         // Past the first reason to stop, whatever gix says is only its echo.
         let ended = |error: FetchError| self.guard.verdict(self.remote).unwrap_or(error);
+        if let Some(cut) = self.guard.verdict(self.remote) {
+            return Err(cut);
+        }
         if self.address.kind == Way::Http {
             return self.over_http(repo, wanted).map_err(|e| ended(classify::http(self.remote, self.identity, &e)));
         }
@@ -66,7 +69,13 @@ impl Topic<'_> {
         let mut connection = remote.connect(gix::remote::Direction::Fetch)?;
         let url = self.address.url.clone();
         connection.set_credentials(move |action| transport::answer(self.identity, &url, action));
-        connection.set_transport_options(transport::http_options(repo, &self.address.url, self.remote, self.guard)?);
+        connection.set_transport_options(transport::http_options(
+            repo,
+            &self.address.url,
+            self.remote,
+            self.identity,
+            self.guard,
+        )?);
         self.converse(connection, wanted)
     }
 

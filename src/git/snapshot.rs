@@ -35,6 +35,9 @@ pub enum ReadError {
     /// A range has more commits than anybody pushes.
     #[error("the range has more than {0} commits; reanchor to a newer commit")]
     TooMany(usize),
+    /// The clone's references cannot be listed.
+    #[error("the clone's references are damaged, the next fetch clones anew ({0})")]
+    References(Arc<str>),
     /// A tree could not be read.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -73,7 +76,7 @@ impl Snapshot {
     /// Finds the commit that a person means: an id, also shortened, a branch as of the last fetch, or `HEAD~3` and its like.
     pub fn resolve(&self, branch: &str, spec: &str) -> Result<CommitId, ReadError> {
         let none = || ReadError::NoCommit(spec.into());
-        let spec = spec.replace('@', "HEAD");
+        let spec = spec.strip_prefix('@').map_or_else(|| spec.to_owned(), |rest| format!("HEAD{rest}"));
         let end = spec.find(['~', '^', ':']).unwrap_or(spec.len());
         let (name, suffix) = spec.split_at(end);
         let tip = (name == "HEAD" || name == branch).then(|| self.tip(branch)).flatten();
@@ -99,9 +102,13 @@ impl Snapshot {
     pub fn tags(&self, check: &dyn SignatureCheck) -> Result<Vec<Tag>, ReadError> {
         let mut tags = Vec::new();
         for prefix in TAGS {
-            let Ok(all) = self.repo.references() else { continue };
-            let Ok(references) = all.prefixed(prefix) else { continue };
-            for reference in references.flatten() {
+            let damaged = |why: String| {
+                self.mirror.suspect(&format!("references: {why}"));
+                ReadError::References(why.into())
+            };
+            let all = self.repo.references().map_err(|e| damaged(format!("{e:#}")))?;
+            for reference in all.prefixed(prefix).map_err(|e| damaged(format!("{e:#}")))? {
+                let reference = reference.map_err(|e| damaged(e.to_string()))?;
                 if let Some(id) = reference.target().try_id()
                     && let Some(tag) = self.tag(id.to_owned(), check)
                 {

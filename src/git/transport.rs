@@ -57,6 +57,9 @@ pub(super) fn address(remote: &Remote, identity: &mut Identity) -> Result<Addres
             } else if let (Identity::None, Some(token)) = (&identity, user) {
                 *identity = Identity::Basic { user: "x-access-token".into(), password: Redacted::new(token) };
             }
+            if matches!(identity, Identity::Basic { .. }) && url.scheme == Scheme::Http && !is_loopback(&url) {
+                return Err(bad("its credentials would travel in clear text; use https"));
+            }
             if matches!(identity, Identity::Key { .. }) {
                 return Err(bad("an ssh key is no credential for http: use a token, or an ssh URL"));
             }
@@ -69,6 +72,12 @@ pub(super) fn address(remote: &Remote, identity: &mut Identity) -> Result<Addres
         }
     }
     Ok(Address { url, kind })
+}
+
+/// Tells whether a host is this machine by its spelling; a name that resolves to it may resolve elsewhere tomorrow.
+fn is_loopback(url: &gix::Url) -> bool {
+    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A child that speaks Git's protocol on its pipes; killed with its whole group when dropped.
@@ -250,6 +259,7 @@ pub(super) fn http_options(
     repo: &gix::Repository,
     url: &gix::Url,
     remote: &Remote,
+    identity: &Identity,
     guard: &Arc<Guard>,
 ) -> Result<Box<dyn std::any::Any>, gix::Error> {
     // Once per process; whoever was first with a provider is fine.
@@ -265,8 +275,7 @@ pub(super) fn http_options(
             let mut builder = reqwest::ClientBuilder::new()
                 .http1_title_case_headers()
                 .connect_timeout(limits.connect)
-                .read_timeout(limits.idle)
-                // Of one request; later requests of a fetch make their clients' own, so the sum stays bounded by the watchdog.
+                // Of each request, of which a fetch has at most four; between them the watchdog's word is heard.
                 .timeout(guard.left())
                 .no_proxy();
             builder = with_proxy(builder, &network)?;
@@ -274,14 +283,34 @@ pub(super) fn http_options(
                 let certificates = reqwest::Certificate::from_pem_bundle(ca).map_err(gix::Error::from_error)?;
                 builder = builder.tls_certs_merge(certificates);
             }
-            Ok(reqwest::blocking::ClientBuilder::from(builder).timeout(None))
+            // Of each read: the asynchronous read_timeout wants a runtime that this client does not enter.
+            Ok(reqwest::blocking::ClientBuilder::from(builder).timeout(limits.idle))
         })),
         configure_request: None,
     };
     if let Some(options) = options.downcast_mut::<http::Options>() {
         options.backend = Some(Arc::new(Mutex::new(backend)));
+        // gix gives credentials to https alone; a forge on this machine is fine, and with a header of ours it follows no
+        // redirect away from it.
+        if let (Identity::Basic { user, password }, Scheme::Http) = (identity, &url.scheme) {
+            let basic = base64(format!("{user}:{}", password.expose()).as_bytes());
+            options.extra_headers.push(format!("Authorization: Basic {basic}"));
+        }
     }
     Ok(options)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let all = chunk.iter().enumerate().fold(0_u32, |all, (at, byte)| all | u32::from(*byte) << (16 - 8 * at));
+        for at in 0..4 {
+            let digit = DIGITS[(all >> (18 - 6 * at)) as usize & 63];
+            out.push(if at > chunk.len() { '=' } else { char::from(digit) });
+        }
+    }
+    out
 }
 
 fn with_proxy(builder: reqwest::ClientBuilder, network: &Network) -> Result<reqwest::ClientBuilder, gix::Error> {
@@ -299,11 +328,12 @@ pub(super) fn answer(
 ) -> Result<Option<gix::credentials::protocol::Outcome>, gix::Error> {
     let gix::credentials::helper::Action::Get(context) = action else { return Ok(None) };
     let Identity::Basic { user, password } = identity else { return Ok(None) };
-    // A redirect must not carry the secret to a host that nobody configured.
+    // Over http the header went along already, and was refused. A redirect must not carry the secret to a host that nobody configured.
     let asked = context.url.as_ref().and_then(|asked| gix::url::parse(asked.as_bstr()).ok());
-    let same = asked.is_some_and(|asked| {
-        asked.scheme == url.scheme && asked.host() == url.host() && asked.port_or_default() == url.port_or_default()
-    });
+    let same = url.scheme == Scheme::Https
+        && asked.is_some_and(|asked| {
+            asked.scheme == url.scheme && asked.host() == url.host() && asked.port_or_default() == url.port_or_default()
+        });
     Ok(same.then(|| gix::credentials::protocol::Outcome {
         identity: gix::sec::identity::Account {
             username: user.clone(),
@@ -323,6 +353,13 @@ mod tests {
         assert_eq!(quote(b"/a b'; rm -rf /").to_str_lossy(), r"'/a b'\''; rm -rf /'");
         assert_eq!(quote(b"~git/a b").to_str_lossy(), "~git'/a b'");
         assert_eq!(quote(b"~$(id)/a").to_str_lossy(), "'~$(id)/a'");
+    }
+
+    #[test]
+    fn base64_is_padded() {
+        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("fooba?>", "Zm9vYmE/Pg==")] {
+            assert_eq!(base64(text.as_bytes()), encoded);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use gix::refs::transaction::{Change, PreviousValue, RefEdit, RefLog};
 
-use super::fetch::TAGS;
+use super::fetch::{REVS, TAGS};
 use super::mirror::MirrorError;
 use super::remote::{Limits, Network};
 use super::transport::hermetic;
@@ -95,12 +95,21 @@ pub(super) fn forget<'a>(repo: &gix::Repository, names: impl Iterator<Item = &'a
         .map_err(|e| MirrorError::Damaged { dir: repo.path().into(), why: format!("its references: {e:#}") })
 }
 
+/// Deletes the names of revisions that were fetched before and are not asked for now: they would keep objects for ever.
+pub(super) fn forget_revs(repo: &gix::Repository, keep: &[String]) -> Result<(), MirrorError> {
+    let damaged =
+        |e: gix::Error| MirrorError::Damaged { dir: repo.path().into(), why: format!("its references: {e:#}") };
+    let all = repo.references().map_err(damaged)?;
+    let names = all.prefixed(REVS).map_err(damaged)?.flatten().map(|r| r.name().as_bstr().to_str_lossy().into_owned());
+    let gone: Vec<String> = names.filter(|name| !keep.contains(name)).collect();
+    forget(repo, gone.iter().map(String::as_str))
+}
+
 /// Removes what a killed process may have left. Only under the lock: then no such file is anybody's.
 pub(super) fn tidy(dir: &Path) -> Result<(), MirrorError> {
-    for beside in [beside(dir)] {
-        if beside.exists() {
-            std::fs::remove_dir_all(&beside).map_err(|e| MirrorError::io(&beside, &e))?;
-        }
+    let beside = beside(dir);
+    if beside.exists() {
+        std::fs::remove_dir_all(&beside).map_err(|e| MirrorError::io(&beside, &e))?;
     }
     let remove = |path: &Path| match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(MirrorError::io(path, &e)),
@@ -139,11 +148,15 @@ pub(super) fn beside(dir: &Path) -> PathBuf {
 
 /// Puts a fetched pack and the names on disk for sure: a pin is a promise that outlives a power cut.
 pub(super) fn sync(dir: &Path, pack: &Path) -> Result<(), MirrorError> {
-    for path in
-        [pack.to_path_buf(), pack.with_extension("idx"), dir.join("objects/pack"), dir.join("packed-refs"), dir.into()]
-    {
-        match File::open(&path).and_then(|file| file.sync_all()) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(MirrorError::io(&path, &e)),
+    let index = pack.with_extension("idx");
+    sync_files(&[pack.into(), index, dir.join("objects/pack"), dir.join("packed-refs"), dir.into()])
+}
+
+/// Puts files and directories on disk for sure; those that are not there are fine.
+pub(super) fn sync_files(paths: &[PathBuf]) -> Result<(), MirrorError> {
+    for path in paths {
+        match File::open(path).and_then(|file| file.sync_all()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(MirrorError::io(path, &e)),
             _ => {}
         }
     }
