@@ -113,14 +113,13 @@ impl Keyring {
     }
 }
 
-/// Wraps what Sequoia says: its own errors are lower-case fragments or sentences, in one line.
 fn reads(error: impl std::fmt::Display) -> String {
-    format!("not a readable OpenPGP certificate: {error}")
+    format!("not a readable OpenPGP certificate: {error:#}")
 }
 
 /// Reads the one signature there must be: with several, which one counts would be a matter of taste.
 fn single(signature: &[u8]) -> Result<Packed, String> {
-    let pile = PacketPile::from_bytes(signature).map_err(|e| format!("the OpenPGP signature cannot be read: {e}"))?;
+    let pile = PacketPile::from_bytes(signature).map_err(|e| format!("the OpenPGP signature cannot be read: {e:#}"))?;
     let mut packets = pile.into_children();
     match (packets.next(), packets.next()) {
         (Some(Packet::Signature(packed)), None) => Ok(packed),
@@ -137,7 +136,7 @@ fn acceptable(packed: &Packed, policy: &StandardPolicy<'_>) -> Result<(), String
     }
     policy
         .signature(packed, HashAlgoSecurity::CollisionResistance)
-        .map_err(|error| format!("the OpenPGP signature is refused: {error}"))
+        .map_err(|error| format!("the OpenPGP signature is refused ({}): {error:#}", packed.hash_algo()))
 }
 
 fn verifies(packed: &Packed, key: &ErasedKeyAmalgamation<'_, PublicParts>, payload: &[u8]) -> bool {
