@@ -288,7 +288,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             digest: rollout.map(|rollout| rollout.digest),
             clean: 0,
             clean_at: 0,
-            only: Vec::new(),
+            only: bad.iter().map(|(id, _)| id.clone()).collect(),
         };
         Fact::Latched { latch: LatchName::Health, state: Box::new(state) }
     }

@@ -68,7 +68,7 @@ pub struct Assessment {
     pub comparison: Comparison,
     /// What would promote.
     pub promote: Plan,
-    /// What would heal.
+    /// What would heal now.
     pub heal: Plan,
     /// What changes inside the resources of both.
     pub details: Details,
@@ -239,7 +239,7 @@ fn decide(
         compare(View { desired, observed: &reads.observed, state, guards: &guards, now: state.now() })
     };
     commit(ledger, state, &remember(&comparison, state, &guards, reads.counted))?;
-    let (promote, heal, details) = plans(settings, read, state, &comparison, &guards);
+    let (promote, heal, heal_beside, details) = plans(settings, read, state, &comparison, &guards);
     let commits = range_effects(read, state, reads, &guards);
     let contributors = contributors(reads, &commits);
     let trusted = reads.trusted.as_ref();
@@ -252,6 +252,10 @@ fn decide(
         (_, Rendered::Desired(desired)) => Wanting::Rendered(desired),
         (_, Rendered::Missing(why)) => Wanting::Missing(why.clone()),
         (_, Rendered::Broken(why)) => Wanting::Broken(why.clone()),
+    };
+    let unhealthy = match state.app.latches.get(&crate::core::state::LatchName::Health) {
+        Some(latch) => read.unhealthy(&latch.only.clone()),
+        None => Vec::new(),
     };
     let (history, reconfigured) = identity_reasons(settings, state);
     let mut freezes = read.local_freezes();
@@ -279,6 +283,8 @@ fn decide(
         comparison: &comparison,
         promote: &promote,
         heal: &heal,
+        heal_beside: &heal_beside,
+        unhealthy: &unhealthy,
         contributors: &contributors,
         fleet: settings.fleet.clone(),
         reconfigured,
@@ -290,6 +296,7 @@ fn decide(
     }
     name_poison(&mut judgement, state, &commits);
     ledger.commit(state, &judgement.facts)?;
+    let heal = if judgement.may(Purpose::Promote) { heal_beside } else { heal };
     Ok(Decided { comparison, promote, heal, details, commits, guards, loosened, judgement })
 }
 
@@ -391,9 +398,8 @@ fn plans(
     state: &State,
     comparison: &Comparison,
     guards: &Guards,
-) -> (Plan, Plan, Details) {
-    let heal_ids: std::collections::BTreeSet<_> = comparison.promote.iter().map(|op| &op.id).collect();
-    let promotable = state.app.latches.keys().all(|name| *name != crate::core::state::LatchName::Plan);
+) -> (Plan, Plan, Plan, Details) {
+    let promoted: std::collections::BTreeSet<_> = comparison.promote.iter().map(|op| &op.id).collect();
     let mut ops = comparison.promote.clone();
     let conflicts = comparison.conflicts.iter().map(|conflict| &conflict.op);
     let is_approved = |digest: &Digest| {
@@ -401,13 +407,14 @@ fn plans(
         find(state, &wanted, &settings.policy, guards).is_some()
     };
     ops.extend(conflicts.filter(|op| is_approved(&op.digest())).cloned());
-    let heal: Vec<_> =
-        comparison.heal.iter().filter(|op| !(promotable && heal_ids.contains(&op.id))).cloned().collect();
     let mut details = read.details(state, &ops);
-    details.extend(read.details(state, &heal));
-    let promote = Plan::new(Purpose::Promote, ops, &details, &settings.guards_digest, is_approved);
-    let heal = Plan::new(Purpose::Heal, heal, &details, &settings.guards_digest, is_approved);
-    (promote, heal, details)
+    details.extend(read.details(state, &comparison.heal));
+    let left = |op: &&crate::core::op::Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
+    let beside = comparison.heal.iter().filter(left).cloned().collect();
+    let plan = |purpose, ops| Plan::new(purpose, ops, &details, &settings.guards_digest, is_approved);
+    let promote = plan(Purpose::Promote, ops);
+    let (heal, beside) = (plan(Purpose::Heal, comparison.heal.clone()), plan(Purpose::Heal, beside));
+    (promote, heal, beside, details)
 }
 
 /// Measures each first-parent commit that is not yet converged to, desired against desired (`GUARDS.md` 3.5).

@@ -102,6 +102,8 @@ pub trait Read {
     fn details(&mut self, state: &State, ops: &[Op]) -> Details;
     /// Observes what is asked for, with the live digest that was accepted.
     fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed;
+    /// Tells which of these resources do not work, by looking again.
+    fn unhealthy(&mut self, ids: &[Id]) -> Vec<Id>;
     /// Reads the tip again, cheaply, while acting; returns whether it still is what was judged and nothing new freezes.
     fn still(&mut self, tip: &CommitId) -> bool;
     /// Returns what freezes without the repository: the configuration, and a `FREEZE` in the state directory. Cheap: asked

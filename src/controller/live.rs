@@ -468,6 +468,11 @@ impl Read for Live {
         observed
     }
 
+    fn unhealthy(&mut self, ids: &[Id]) -> Vec<Id> {
+        let results = self.directory.settle_health(ids).into_iter();
+        results.filter(|(_, health, _)| *health != Health::Healthy).map(|(id, _, _)| id).collect()
+    }
+
     fn still(&mut self, tip: &CommitId) -> bool {
         match self.mirror.fetch(&self.remote, &Wanted::default(), &self.stop) {
             Ok(fetched) => fetched.tip == *tip || self.rev.is_some(),

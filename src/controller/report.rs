@@ -311,13 +311,13 @@ pub fn status(name: &Arc<str>, assessment: &Assessment, state: &State, seconds: 
         parked: parked_status(assessment),
         configuration: assessment.loosened.clone().map(|(loosened, digest)| ConfigurationStatus { loosened, digest }),
         last_cycle: CycleStatus {
-            id: format!("{}", state.app.counted).into(),
+            id: format!("{}-{}", state.app.counted, state.seq).into(),
             started: assessment.started,
             seconds: (seconds * 1000.0).round() / 1000.0,
             complete: assessment.complete,
             acted,
         },
-        failing: failing_status(state),
+        failing: failing_status(state, assessment.guards.failures),
         skipped: skipped(assessment),
     }
 }
@@ -393,7 +393,9 @@ fn source_status(assessment: &Assessment, state: &State) -> SourceStatus {
 
 fn drift_status(assessment: &Assessment) -> DriftStatus {
     let mut status = DriftStatus::default();
-    for drift in &assessment.comparison.drift {
+    let promotes = assessment.judgement.may(Purpose::Promote);
+    let settled = &assessment.comparison.settled;
+    for drift in assessment.comparison.drift.iter().filter(|drift| !(promotes && settled.contains(&drift.id))) {
         match (drift.class, drift.live) {
             (crate::core::drift::Class::Extra, _) => status.extra += 1,
             (_, None) => status.missing += 1,
@@ -495,12 +497,12 @@ fn parked_status(assessment: &Assessment) -> Vec<ParkedStatus> {
     parked.chain(conflicts).take(LISTED).collect()
 }
 
-fn failing_status(state: &State) -> Vec<FailingStatus> {
+fn failing_status(state: &State, failures: u32) -> Vec<FailingStatus> {
     let failing = state.resources.iter().filter_map(|(id, resource)| {
         let trouble = resource.trouble.as_deref()?;
         let differing = trouble.differing.as_ref();
         let breaker = trouble.breaker.as_ref();
-        if breaker.is_none() && differing.is_none_or(|differing| differing.cycles < 3) {
+        if breaker.is_none() && differing.is_none_or(|differing| differing.cycles < failures) {
             return None;
         }
         Some(FailingStatus {

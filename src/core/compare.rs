@@ -2,6 +2,7 @@
 //!
 //! Decides per resource what standing it has; whether anything may be written is judged later, over the whole plan.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -58,6 +59,8 @@ pub struct Comparison {
     pub unread: Vec<(Id, Arc<str>)>,
     /// Resources that were marked as drifting and no longer do.
     pub undrifted: Vec<Id>,
+    /// What a promotion would settle without a write (`in_place`, `gone`) although it drifts from what was accepted.
+    pub settled: BTreeSet<Id>,
     /// What is being deleted by somebody.
     pub leaving: Vec<Id>,
 }
@@ -165,9 +168,13 @@ impl Row<'_> {
             && here.digest == want.digest
             && (drifted || want.digest != accepted.desired)
         {
-            // Somebody, or a commit, brought both together: nothing is left to write.
-            self.undrift(trouble, out);
-            return out.in_place.push(self.in_place(want, here, accepted.created));
+            // Somebody, or a commit, brought both together: a promotion has nothing left to write. While it is withheld,
+            // this is drift from what was accepted like any other (`GUARDS.md` 6).
+            out.in_place.push(self.in_place(want, here, accepted.created));
+            if !drifted {
+                return self.undrift(trouble, out);
+            }
+            out.settled.insert(self.id.clone());
         }
         if !drifted {
             self.undrift(trouble, out);
@@ -182,8 +189,8 @@ impl Row<'_> {
             };
         }
         if self.want.is_none() && here.is_none() && self.view.desired.is_some() {
-            self.undrift(trouble, out);
-            return out.gone.push(self.id.clone());
+            out.gone.push(self.id.clone());
+            out.settled.insert(self.id.clone());
         }
         if drift::ignored(self.id, &self.view.guards.drift) {
             return;
@@ -192,7 +199,9 @@ impl Row<'_> {
         if drift.answer == Answer::Revert {
             out.heal.push(self.reversal(accepted, here));
         }
-        self.place_conflict(accepted, here, &drift, out);
+        if !out.settled.contains(self.id) {
+            self.place_conflict(accepted, here, &drift, out);
+        }
         out.drift.push(drift);
     }
 

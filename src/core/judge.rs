@@ -26,6 +26,10 @@ const CLEAN_CYCLES: u32 = 3;
 /// Past so many unread resources the whole target counts as unread.
 const UNREAD_LISTED: usize = 100;
 
+/// The latches that are bars: decided by this cycle's inputs alone.
+const BARS: [LatchName; 5] =
+    [LatchName::Freeze, LatchName::Observe, LatchName::History, LatchName::Signature, LatchName::Render];
+
 /// What was read of the tip's desired state.
 #[derive(Clone, Debug)]
 pub enum Wanting<'a> {
@@ -71,8 +75,12 @@ pub struct Inputs<'a> {
     pub comparison: &'a Comparison,
     /// What would promote.
     pub promote: &'a Plan,
-    /// What would heal.
+    /// What would heal while promotion is withheld.
     pub heal: &'a Plan,
+    /// What would heal beside a promotion, which settles or overwrites the rest.
+    pub heal_beside: &'a Plan,
+    /// What of the last batch that turned bad still does not work.
+    pub unhealthy: &'a [Id],
     /// Whoever has a part in the range.
     pub contributors: &'a [Contributor],
     /// What the applications of the repository would change together, if that is too much, and its digest.
@@ -165,9 +173,10 @@ pub fn judge(state: &State, inputs: &Inputs<'_>) -> Judgement {
     judge.render();
     judge.failure();
     judge.health();
-    judge.drift();
     judge.promotion();
+    judge.drift();
     judge.healing();
+    judge.bars();
     judge.out
 }
 
@@ -361,6 +370,7 @@ impl Judge<'_> {
             return self.clear(LatchName::Health, "a new tip");
         }
         if let Some(digest) = known.digest
+            && self.inputs.unhealthy.is_empty()
             && let Some((by, named)) = self.approved(&digest, None)
         {
             self.out.facts.push(Fact::ApprovalSpent { digest: named, how: "used".into() });
@@ -385,9 +395,12 @@ impl Judge<'_> {
     /// DRIFT: too much changed without a commit (`GUARDS.md` 6).
     fn drift(&mut self) {
         let drifted = &self.inputs.comparison.drift;
+        let promotes = self.out.may(Purpose::Promote);
+        let settled = |id: &Id| promotes && self.inputs.comparison.settled.contains(id);
         let adopted = |answer: &Answer| matches!(answer, Answer::Leave(_));
-        let counted = drifted.iter().filter(|drift| !adopted(&drift.answer)).count();
-        let missing = drifted.iter().filter(|drift| drift.live.is_none()).count();
+        let counts = |drift: &&super::drift::Drift| !adopted(&drift.answer) && !settled(&drift.id);
+        let counted = drifted.iter().filter(counts).count();
+        let missing = drifted.iter().filter(counts).filter(|drift| drift.live.is_none()).count();
         let (counted, missing) =
             (u32::try_from(counted).unwrap_or(u32::MAX), u32::try_from(missing).unwrap_or(u32::MAX));
         let n = self.state.inventory();
@@ -397,7 +410,8 @@ impl Judge<'_> {
             return self.clear(LatchName::Drift, "approved");
         }
         let reason = limits::of_drift(counted, missing, n, self.inputs.guards);
-        let digest = (!self.inputs.heal.is_empty()).then_some(self.inputs.heal.digest);
+        let plan = self.heal_plan();
+        let digest = (!plan.is_empty()).then_some(plan.digest);
         if let Some(digest) = digest
             && (reason.is_some() || self.known(LatchName::Drift).is_some())
             && self.approved(&digest, None).is_some()
@@ -702,7 +716,8 @@ impl Judge<'_> {
             return;
         }
         let parked = !self.inputs.promote.parked.is_empty() || !self.inputs.comparison.conflicts.is_empty();
-        let drifted = !self.inputs.comparison.drift.is_empty();
+        let drifted =
+            self.inputs.comparison.drift.iter().any(|drift| !self.inputs.comparison.settled.contains(&drift.id));
         let good = !parked && !drifted;
         let known = self.state.app.good.iter().any(|known| {
             known.desired == desired && self.state.now().duration_since(known.at) < jiff::SignedDuration::from_mins(10)
@@ -719,9 +734,31 @@ impl Judge<'_> {
         self.out.facts.push(Fact::Converged { commit: tip.clone(), desired, good, seconds, skipped: Vec::new() });
     }
 
+    /// Returns what would heal now: all drift while promotion is withheld, otherwise what promotion leaves.
+    fn heal_plan(&self) -> &'_ Plan {
+        if self.out.may(Purpose::Promote) { self.inputs.heal_beside } else { self.inputs.heal }
+    }
+
+    /// Notes since when bars hold: they are computed anew each cycle, but people want to know.
+    fn bars(&mut self) {
+        let stored = |name: LatchName| self.state.app.latches.contains_key(&name);
+        for held in &mut self.out.standing {
+            match self.state.app.bars.get(&held.name) {
+                Some(since) => held.latch.since = *since,
+                None if !BARS.contains(&held.name) || stored(held.name) => {}
+                None => self.out.facts.push(Fact::Barred { bar: held.name }),
+            }
+        }
+        for bar in self.state.app.bars.keys() {
+            if !self.out.standing.iter().any(|held| held.name == *bar) {
+                self.out.facts.push(Fact::Unbarred { bar: *bar });
+            }
+        }
+    }
+
     /// The rollout of healing: begun, gone on with, or begun anew when the drift is another.
     fn healing(&mut self) {
-        let plan = self.inputs.heal;
+        let plan = if self.out.may(Purpose::Promote) { self.inputs.heal_beside } else { self.inputs.heal };
         if self.state.app.rollouts.contains_key(&Purpose::Heal) {
             self.finish_found(Purpose::Heal);
             match self.moved_on(Purpose::Heal, plan) {

@@ -73,6 +73,16 @@ pub enum Fact {
         /// What cleared it.
         by: Arc<str>,
     },
+    /// A bar holds from now on.
+    Barred {
+        /// Which.
+        bar: LatchName,
+    },
+    /// A bar holds no longer.
+    Unbarred {
+        /// Which.
+        bar: LatchName,
+    },
     /// Freezes changed.
     Freezes {
         /// All that hold now.
@@ -365,6 +375,13 @@ impl State {
             }
             Fact::Cleared { latch, .. } => {
                 self.app.latches.remove(latch);
+            }
+            Fact::Barred { bar } => {
+                let now = self.now();
+                self.app.bars.insert(*bar, now);
+            }
+            Fact::Unbarred { bar } => {
+                self.app.bars.remove(bar);
             }
             Fact::Freezes { state, .. } => self.app.freeze = state.clone(),
             Fact::Drifted { id, mark } => self.trouble_mut(id, touched).drift = Some(mark.clone()),

@@ -438,6 +438,8 @@ pub struct App {
     pub anchor: AnchorState,
     /// Durable latches.
     pub latches: BTreeMap<LatchName, Latch>,
+    /// Since when bars hold.
+    pub bars: BTreeMap<LatchName, Timestamp>,
     /// Freezes.
     pub freeze: FreezeState,
     /// Approvals.
