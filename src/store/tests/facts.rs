@@ -8,7 +8,7 @@ use proptest::strategy::Union;
 
 use crate::core::clock::Clock;
 use crate::core::commit::CommitId;
-use crate::core::freeze::FreezeState;
+use crate::core::freeze::{self, Freeze, FreezeState};
 use crate::core::guards::{Guards, Rate, TrustPolicy};
 use crate::core::ledger::Fact;
 use crate::core::op::{Class, Effect, Op, Source, Verb};
@@ -205,6 +205,19 @@ fn hold() -> impl Strategy<Value = Hold> {
     })
 }
 
+fn freeze() -> impl Strategy<Value = Freeze> {
+    let source = prop_oneof![
+        Just(freeze::Source::StateDir),
+        Just(freeze::Source::Config),
+        (commit(), word()).prop_map(|(commit, path)| freeze::Source::Branch { commit, path: path.into() }),
+        word().prop_map(|by| freeze::Source::Operator { by: by.into(), via: "api".into() }),
+    ];
+    let texts = (option::of(word()), option::of(word()), vec(word(), 0..3), option::of(word()));
+    (source, texts, option::of(time()), time()).prop_map(|(source, (reason, owner, scope, note), until, since)| {
+        Freeze { source, reason, owner, until, scope, since, note }
+    })
+}
+
 fn differing() -> impl Strategy<Value = Differing> {
     (time(), any::<u32>(), any::<bool>(), word()).prop_map(|(since, cycles, alerted, why)| Differing {
         since,
@@ -296,7 +309,9 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
         identity.prop_map(|identity| Fact::Identified { identity }).boxed(),
         (latch_name(), latch()).prop_map(|(latch, state)| Fact::Latched { latch, state }).boxed(),
         (latch_name(), word()).prop_map(|(latch, by)| Fact::Cleared { latch, by: by.into() }).boxed(),
-        word().prop_map(|change| Fact::Freezes { state: FreezeState::default(), change }).boxed(),
+        (vec(freeze(), 0..3), word())
+            .prop_map(|(freezes, change)| Fact::Freezes { state: FreezeState { freezes }, change })
+            .boxed(),
         (commit(), vec(word().prop_map(Into::into), 0..2))
             .prop_map(|(commit, keys)| Fact::Verified { commit, keys })
             .boxed(),
@@ -312,8 +327,14 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
         commit().prop_map(|commit| Fact::Poisoned { commit }).boxed(),
         anchor().prop_map(|anchor| Fact::AnchorIntended { anchor }).boxed(),
         Just(Fact::AnchorKnown).boxed(),
-        (commit(), word(), option::of(clock()))
-            .prop_map(|(commit, by, clock)| Fact::Reanchored { commit, by: by.into(), reason: "why".into(), clock })
+        (commit(), word(), option::of(clock()), option::of(anchor()))
+            .prop_map(|(commit, by, clock, anchor)| Fact::Reanchored {
+                commit,
+                by: by.into(),
+                reason: "why".into(),
+                clock,
+                anchor,
+            })
             .boxed(),
         word().prop_map(|message| Fact::Noticed { kind: "halt".into(), message }).boxed(),
     ]
