@@ -7,6 +7,9 @@
 //!
 //! Everything here blocks. A [`Ledger`] is a cheap handle that may be cloned into `spawn_blocking`.
 //!
+//! Nothing else in this process may open `ledger.db`, not even to copy it: closing any descriptor of a file drops all of a
+//! process's POSIX locks on it, SQLite's included.
+//!
 //! [`Fact`]: crate::core::ledger::Fact
 
 mod commit;

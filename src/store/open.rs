@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::fs::{Access, access};
 
 use super::lock::ControllerLock;
 use super::{Inner, Ledger, Shared, StoreError};
@@ -180,11 +181,13 @@ fn open_writer(path: &Path) -> Result<(Connection, Arc<str>), StoreError> {
     let sorted = |error| StoreError::of(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(sorted)?;
-    prepare(&conn).map_err(sorted)?;
-    let found = check_header(&conn, path)?;
-    if conn.is_readonly(rusqlite::MAIN_DB).map_err(sorted)? {
+    // The log is a file beside it, so both must be writable; SQLite's own word for that is "unable to open".
+    let may_add = path.parent().is_none_or(|dir| access(dir, Access::WRITE_OK).is_ok());
+    if !may_add || conn.is_readonly(rusqlite::MAIN_DB).map_err(sorted)? {
         return Err(StoreError::ReadOnly { path: path.to_path_buf() });
     }
+    prepare(&conn).map_err(sorted)?;
+    let found = check_header(&conn, path)?;
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(sorted)?;
     if mode != "wal" {
         let why = format!("its file system allows no write-ahead log (journal mode {mode})");

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::types::Type;
-use rusqlite::{CachedStatement, Connection, Row, named_params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -56,8 +56,7 @@ impl<'c> ResourceWriter<'c> {
     pub(super) fn new(conn: &'c Connection, app: i64, base: Option<CommitId>) -> rusqlite::Result<Self> {
         let put = conn.prepare_cached(
             "INSERT OR REPLACE INTO resource (app, id, desired, live, rev, origin, created, rank, identity, vitals, \
-             grouped, flags, essence, stem, trouble) VALUES (:app, :id, :desired, :live, :rev, :origin, :created, :rank, \
-             :identity, :vitals, :grouped, :flags, :essence, :stem, :trouble)",
+             grouped, flags, essence, stem, trouble) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?;
         let bare = conn.prepare_cached("INSERT OR REPLACE INTO resource (app, id, trouble) VALUES (?1, ?2, ?3)")?;
         let remove = conn.prepare_cached("DELETE FROM resource WHERE app = ?1 AND id = ?2")?;
@@ -79,39 +78,43 @@ impl<'c> ResourceWriter<'c> {
         let Accepted { desired, live, commit, origin, nature, created, rank } = accepted;
         let Nature { identity, vitals, group, protected, access_control, essence, stem } = nature;
         let flags = if *protected { PROTECTED } else { 0 } | if *access_control { ACCESS_CONTROL } else { 0 };
-        self.put.execute(named_params! {
-            ":app": self.app,
-            ":id": id.as_str(),
-            ":desired": desired.as_bytes(),
-            ":live": live.as_bytes(),
-            ":rev": (self.base.as_ref() != Some(commit)).then_some(commit.as_str()),
-            ":origin": &**origin,
-            ":created": created.map(|created| created.to_string()),
-            ":rank": rank,
-            ":identity": identity.as_deref(),
-            ":vitals": vitals.0,
-            ":grouped": group.as_deref(),
-            ":flags": flags,
-            ":essence": essence.as_ref().map(Digest::as_bytes),
-            ":stem": stem.as_deref(),
-            ":trouble": trouble,
-        })?;
+        self.put.execute(params![
+            self.app,
+            id.as_str(),
+            desired.as_bytes(),
+            live.as_bytes(),
+            (self.base.as_ref() != Some(commit)).then_some(commit.as_str()),
+            &**origin,
+            created.map(|created| created.to_string()),
+            rank,
+            identity.as_deref(),
+            vitals.0,
+            group.as_deref(),
+            flags,
+            essence.as_ref().map(Digest::as_bytes),
+            stem.as_deref(),
+            trouble,
+        ])?;
         Ok(())
     }
 }
 
-/// Shares equal texts: a hundred thousand resources have a few commits and groups.
+/// Shares equal texts: a hundred thousand resources have a few commits and groups, mostly the same as the one before.
 #[derive(Default)]
-struct Interner(HashSet<Arc<str>>);
+struct Interner {
+    all: HashSet<Arc<str>>,
+    last: Option<Arc<str>>,
+}
 
 impl Interner {
     fn get(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
-            return known.clone();
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == *text) {
+            return last.clone();
         }
-        let new: Arc<str> = text.into();
-        self.0.insert(new.clone());
-        new
+        let shared = self.all.get(text).cloned().unwrap_or_else(|| text.into());
+        self.all.insert(shared.clone());
+        self.last = Some(shared.clone());
+        shared
     }
 }
 
