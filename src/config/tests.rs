@@ -319,7 +319,7 @@ fn messages_about_sources() {
             "source: { url: a.git, branch: 'a..b' }",
             "source: { url: a.git, path: /abs }",
             "source: { url: a.git, path: .git/hooks }",
-            "source: { url: a.git, credentials: { tokenFile: t } }",
+            "source: { url: 'git@git.example.com:a.git', credentials: { tokenFile: t } }",
             "source: { url: 'http://git.example.com/a.git', credentials: { tokenFile: t } }",
             "source: { url: 'https://git.example.com/a.git', credentials: { sshKeyFile: k, knownHostsFile: h } }",
             "source: { url: 'git@git.example.com:a.git', credentials: { sshKeyFile: k } }",
