@@ -388,7 +388,7 @@ fn messages_about_the_controller() {
 fn the_published_schema_describes_the_documents() {
     let schema = schema();
     assert_eq!(schema["oneOf"].as_array().unwrap().len(), 2);
-    let guards = &schema["$defs"]["RawGuards"]["properties"];
+    let guards = &schema["$defs"]["Guards"]["properties"];
     assert!(guards["deleteHalt"]["description"].is_string());
     let text = schema.to_string();
     assert!(!text.contains("\"null\""), "nothing may be written as null");
