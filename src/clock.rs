@@ -26,6 +26,11 @@ impl MachineClock {
         Reading { wall: shifted(Timestamp::now(), shift), boot: boot(), uptime_ms: uptime_ms + shift.both_ms }
     }
 
+    /// Tells whether the clocks are shifted for a test; never in a release.
+    pub fn is_shifted() -> bool {
+        cfg!(debug_assertions) && std::env::var_os("HOLDFAST_TEST_CLOCK").is_some()
+    }
+
     /// Reads the wall clock alone, for what is shown to people and for due times of deliveries.
     pub fn wall() -> Timestamp {
         shifted(Timestamp::now(), Shift::read())

@@ -55,25 +55,33 @@ pub(super) fn status(cli: &Cli, name: Option<&str>) -> Done {
         Err(failure) => return unusable(cli, &apps, &failure),
     };
     let mut statuses = Vec::new();
+    let mut documents = Vec::new();
     for app in apps {
-        statuses.push(match &ledger {
-            Some(ledger) => last_status(app, &config, ledger)?,
-            None => None,
+        let last = ledger.as_ref().map(|ledger| last_status(app, &config, ledger)).transpose()?.flatten();
+        documents.push(match &last {
+            Some(status) => serde_json::to_value(status)?,
+            None => unobserved(app),
         });
-        if statuses.last().is_some_and(Option::is_none) {
-            statuses.pop();
-            if cli.output == Output::Text {
-                println!("{:<8} not observed yet: start the controller with `holdfast run`", app.name);
-            }
+        if last.is_none() && cli.output == Output::Text {
+            println!("{:<8} not observed yet: start the controller with `holdfast run`", app.name);
         }
+        statuses.push(last);
     }
     if cli.output == Output::Json {
-        return print_json(&json!({ "applications": statuses.into_iter().flatten().collect::<Vec<_>>() }));
+        return print_json(&json!({ "applications": documents }));
     }
     for status in statuses.iter().flatten() {
         print!("{}", text::status(status, MachineClock::wall(), style(cli)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says that nothing is known of an application yet.
+fn unobserved(app: &Application) -> serde_json::Value {
+    let reason = Reason::new("observe_for", "not observed yet: start the controller with `holdfast run`");
+    let latch = json!({ "name": "OBSERVE", "scope": "all", "since": MachineClock::wall(), "reasons": [reason], "clear": "holdfast run" });
+    json!({ "name": app.name, "mode": app.guards.mode, "writes": { "promotion": false, "healing": false }, "latches": [latch],
+        "source": { "behind": 0 }, "inventory": 0, "drift": { "missing": 0, "changed": 0, "extra": 0, "byClass": {} } })
 }
 
 /// Returns the last cycle's report, brought up to date with freezes: those of commands hold from now on.
@@ -85,7 +93,8 @@ fn last_status(app: &Application, config: &Config, ledger: &Ledger) -> Result<Op
     let now = MachineClock::wall();
     let mut reasons: Vec<Reason> = local_freezes(app, &config.controller.state_dir);
     for state in [&every, &state] {
-        reasons.extend(state.app.freeze.active(&app.name, state.now().max(now)).into_iter().map(freeze::reason));
+        let logical = state.app.clock.as_ref().map_or(now, |clock| clock.advance(&MachineClock::read()).now);
+        reasons.extend(state.app.freeze.active(&app.name, logical).into_iter().map(freeze::reason));
     }
     let known =
         status.latches.iter().position(|latch| latch.name == LatchName::Freeze).map(|at| status.latches.remove(at));
@@ -143,7 +152,11 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
     let ledger = reader(&config)?;
     let mut statuses = Vec::new();
     for app in chosen(&config, args.app.as_deref())? {
-        statuses.push(judge(app, &config, ledger.as_ref(), args.rev.clone())?);
+        let status = judge(app, &config, ledger.as_ref(), args.rev.clone())?;
+        if let Some(plan) = status.plan.as_ref().filter(|_| args.rev.is_some()) {
+            remember(&config, app, plan.change)?;
+        }
+        statuses.push(status);
     }
     let code = if args.exit_code { exit_code(&statuses) } else { 0 };
     if cli.output == Output::Json {
@@ -155,6 +168,17 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
         }
     }
     Ok(ExitCode::from(code))
+}
+
+/// Remembers a change that was shown, so that an approval of it is told from a slip of the fingers.
+fn remember(config: &Config, app: &Application, change: crate::core::resource::Digest) -> Result<(), Failure> {
+    let ledger = Ledger::open(&config.controller.state_dir, Mode::Writer)?;
+    Ok(ledger.put_report(&shown(app, change), MachineClock::wall(), "{}")?)
+}
+
+/// Returns the key under which a change that was shown is remembered.
+pub(super) fn shown(app: &Application, change: crate::core::resource::Digest) -> String {
+    format!("{}/shown/{change}", app.name)
 }
 
 /// Puts the operations and commits of a plan beside it, as `INTERFACE.md` has them.
@@ -277,8 +301,15 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
                     println!("         {why}");
                 }
             }
-            rows.push(json!({ "commit": judged.commit.id, "author": judged.commit.author.email, "subject": judged.commit.subject,
-                "signer": judged.signer, "verdict": judged.verdict, "why": judged.why }));
+            let mut row = json!({ "commit": judged.commit.id, "author": judged.commit.author.email,
+                "subject": judged.commit.subject, "verdict": judged.verdict });
+            if let Some(signer) = &judged.signer {
+                row["signer"] = json!(signer);
+            }
+            if let Some(why) = &judged.why {
+                row["why"] = json!(why);
+            }
+            rows.push(row);
         }
         if cli.output == Output::Text && trusted.commits.is_empty() {
             println!("{:<8} nothing beyond {}: it is verified already", app.name, tip.short());

@@ -180,6 +180,13 @@ pub(super) fn approve(cli: &Cli, args: &args::Approve) -> Done {
     let ledger = writer(&config)?;
     let by = user();
     let what = known(&ledger, app, digest)?;
+    if what.is_none() && ledger.get_report(&super::look::shown(app, digest))?.is_none() {
+        return Err(Failure::new(format!(
+            "refused: nothing of {} that is held, parked or was shown has the digest {digest}",
+            app.name
+        ))
+        .hint("look at what is held: holdfast status; before a merge: holdfast plan APP --rev REV"));
+    }
     for name in sharing(&ledger, &config, app, digest)? {
         let Some(app) = config.application(&name) else { continue };
         commit(&ledger, &name, |state| {

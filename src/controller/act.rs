@@ -94,6 +94,11 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
     }
 
     fn run(&mut self) -> Result<Stopped, LedgerError> {
+        // A batch that a crash cut short is over: its claim on the target died with the process.
+        let cut_short = self.state.app.rollouts.get(&self.purpose).is_some_and(|rollout| rollout.batch.is_some());
+        if cut_short && let Some(stopped) = self.settle()? {
+            return Ok(stopped);
+        }
         loop {
             let next = pace::next(self.state, self.purpose, &self.assessment.guards);
             let step = match next {
@@ -159,8 +164,8 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         let outcome = self.edges.write(&op);
         let (fact, again) = self.outcome(index, &op, outcome);
         // What was written must be remembered whatever other processes wrote meanwhile.
-        super::assess::commit(self.ledger, self.state, &[fact])?;
-        Ok(again.map(Stopped::Again))
+        let moved = super::assess::commit(self.ledger, self.state, &[fact])?;
+        Ok(again.or_else(|| moved.then(|| "the ledger moved on".into())).map(Stopped::Again))
     }
 
     fn look_again(&mut self) -> Option<Stopped> {
@@ -264,8 +269,11 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             facts.push(self.unhealthy(wrote.len(), &bad));
             facts.push(Fact::RolloutEnded { purpose: self.purpose, how: "what it wrote turned unhealthy".into() });
         }
-        super::assess::commit(self.ledger, self.state, &facts)?;
-        Ok(turned.then(|| Stopped::Again("what was written does not work".into())))
+        let moved = super::assess::commit(self.ledger, self.state, &facts)?;
+        if turned {
+            return Ok(Some(Stopped::Again("what was written does not work".into())));
+        }
+        Ok(moved.then(|| Stopped::Again("the ledger moved on".into())))
     }
 
     fn unhealthy(&self, wrote: usize, bad: &[(Id, Option<String>)]) -> Fact {
@@ -309,7 +317,12 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                     skipped: Vec::new(),
                 });
             }
-            facts.push(Fact::RolloutEnded { purpose: self.purpose, how: "done".into() });
+            let how = match &rollout.standing {
+                Standing::Approved { by, .. } => format!("done, approved by {by}"),
+                Standing::Return => "done, a return to a good state".to_owned(),
+                Standing::Passed => "done".to_owned(),
+            };
+            facts.push(Fact::RolloutEnded { purpose: self.purpose, how: how.into() });
             super::assess::commit(self.ledger, self.state, &facts)?;
         }
         Ok(Stopped::Done)

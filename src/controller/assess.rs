@@ -156,11 +156,13 @@ fn read_all(
 }
 
 /// Commits facts that hold whatever other processes wrote meanwhile.
-pub(super) fn commit(ledger: &mut impl Ledger, state: &mut State, facts: &[Fact]) -> Result<(), LedgerError> {
-    for _ in 0..TRIES {
+///
+/// Returns whether they wrote: then whatever was decided before must be decided again.
+pub(super) fn commit(ledger: &mut impl Ledger, state: &mut State, facts: &[Fact]) -> Result<bool, LedgerError> {
+    for tried in 0..TRIES {
         match ledger.commit(state, facts) {
             Err(LedgerError::Moved) => {}
-            other => return other,
+            other => return other.map(|()| tried > 0),
         }
     }
     Err(LedgerError::Failed("write to the ledger: other processes kept writing to it".to_owned()))
@@ -408,7 +410,7 @@ fn plans(
     };
     ops.extend(conflicts.filter(|op| is_approved(&op.digest())).cloned());
     let mut details = read.details(state, &ops);
-    details.extend(read.details(state, &comparison.heal));
+    details.extend(read.details(state, &comparison.reversals));
     let left = |op: &&crate::core::op::Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
     let beside = comparison.heal.iter().filter(left).cloned().collect();
     let plan = |purpose, ops| Plan::new(purpose, ops, &details, &settings.guards_digest, is_approved);

@@ -18,7 +18,7 @@ use crate::core::guards::FleetGuards;
 use crate::core::ledger::Fact;
 use crate::core::reason::Reason;
 use crate::core::resource::Digest;
-use crate::core::state::{Identity, Purpose, State};
+use crate::core::state::{Identity, State};
 use crate::store::{self, EVERY};
 
 /// How often the ledger is looked at for what commands wrote: they take effect within a second (`INTERFACE.md`).
@@ -145,8 +145,7 @@ impl Running {
         let assessment = assess(&self.settings, &mut self.live, &mut self.book, &mut self.state)?;
         self.live.pin(&self.state);
         let stops = act(&self.settings.name, &assessment, &mut self.live, &mut self.book, &mut self.state)?;
-        let again = stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_)))
-            || stops.iter().any(|(purpose, stopped)| *purpose == Purpose::Promote && *stopped == Stopped::Done);
+        let again = stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_)));
         let acted = stops.iter().map(|(purpose, stopped)| format!("{purpose:?}: {stopped:?}").to_lowercase()).collect();
         self.live.pin(&self.state);
         let status =
@@ -285,8 +284,16 @@ impl Controller {
     pub fn once(&mut self) -> Result<(), RunError> {
         let mut failed = None;
         for group in &mut self.groups {
-            if let Err(error) = group.cycle() {
-                failed = Some(error);
+            // What stops an apply in the middle is observed and reported before this ends.
+            for _ in 0..3 {
+                match group.cycle() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
             }
         }
         failed.map_or(Ok(()), Err)

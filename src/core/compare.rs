@@ -47,6 +47,8 @@ pub struct Comparison {
     pub promote: Vec<Op>,
     /// What leads back to the accepted state, of drift that may be reverted now.
     pub heal: Vec<Op>,
+    /// What would lead each drifted resource back, whether or not it may be: to show what differs.
+    pub reversals: Vec<Op>,
     /// All drift, ignored drift apart.
     pub drift: Vec<Drift>,
     /// Desired states found already in place.
@@ -196,9 +198,11 @@ impl Row<'_> {
             return;
         }
         let drift = drift::classify(self.id, accepted, live, trouble, &self.view.guards.drift, self.view.now);
+        let reversal = self.reversal(accepted, here);
         if drift.answer == Answer::Revert {
-            out.heal.push(self.reversal(accepted, here));
+            out.heal.push(reversal.clone());
         }
+        out.reversals.push(reversal);
         if !out.settled.contains(self.id) {
             self.place_conflict(accepted, here, &drift, out);
         }

@@ -130,10 +130,10 @@ pub fn classify(
     };
     let answer = if trouble.is_some_and(|trouble| trouble.quarantined.is_some()) {
         Answer::Leave("quarantined after a fight: holdfast reverted it and something changed it back, too often".into())
-    } else if hold {
-        Answer::Escalate(None)
     } else {
         match policy {
+            // A held resource is reverted only where the policy for emergencies says when (`GUARDS.md` 6).
+            DriftPolicy::Revert | DriftPolicy::Adopt if hold => Answer::Escalate(None),
             DriftPolicy::Adopt => Answer::Leave("the policy for this class is adopt".into()),
             DriftPolicy::Escalate { revert_after } => {
                 let at = revert_after.and_then(|after| since.checked_add(signed(after)).ok());

@@ -572,7 +572,8 @@ impl Judge<'_> {
         let same_desired = latched.as_ref().is_some_and(|latch| latch.judged.as_ref() == Some(&judged));
         if reasons.is_empty() && same_desired {
             // Never time, never a restart: only an approval or another desired state lets it go.
-            reasons = latched.as_ref().map(|latch| latch.reasons.clone()).unwrap_or_default();
+            let known = latched.iter().flat_map(|latch| &latch.reasons);
+            reasons = known.filter(|reason| &*reason.code != "approval").cloned().collect();
         }
         if reasons.is_empty() {
             return self.clear(LatchName::Plan, "the plan of the new tip passes");
@@ -584,10 +585,29 @@ impl Judge<'_> {
             self.out.facts.push(Fact::PlanSeen { digest: plan.digest });
         }
         let _ = tip;
+        reasons.extend(self.refusals(plan));
         let mut latch = self.fresh(reasons);
         latch.judged = Some(judged);
         latch.digest = Some(plan.digest);
         self.hold(LatchName::Plan, Scope::Promotion, latch);
+    }
+
+    /// Says which approvals of a plan do not count, and why.
+    fn refusals(&self, plan: &Plan) -> Vec<Reason> {
+        let seen = self.state.app.plan_seen.as_ref().map_or(self.state.now(), |(_, at)| *at);
+        let wanted =
+            Wanted { digest: &plan.digest, change: Some(&plan.change), seen, contributors: self.inputs.contributors };
+        let given = self.state.app.approvals.iter();
+        let given = given.filter(|approval| approval.digest == plan.digest || approval.digest == plan.change);
+        let refused = given.filter_map(|approval| {
+            let why = if approval.used {
+                Some("it was used before; an approval serves once".to_owned())
+            } else {
+                approval::refusal(&approval.by, &wanted, self.inputs.policy, self.inputs.guards, self.state.now())
+            };
+            why.map(|why| Reason::new("approval", format!("the approval by {} is refused: {why}", approval.by)))
+        });
+        refused.collect()
     }
 
     /// Returns every limit that the plan crosses, exemptions of a return apart.

@@ -42,7 +42,7 @@ pub fn next(state: &State, purpose: Purpose, guards: &Guards) -> Next {
         if batch.settling.is_some() || wrote(batch) >= batch.size {
             return Next::Settle;
         }
-        return match candidate(state, purpose, guards) {
+        return match candidate(state, purpose) {
             Candidate::Write(index) if left.writes > 0 => Next::Write(index),
             Candidate::Delete(index) if left.writes > 0 && left.deletes > 0 => Next::Write(index),
             // What can be written is written; deletions begin in a batch of their own.
@@ -53,7 +53,7 @@ pub fn next(state: &State, purpose: Purpose, guards: &Guards) -> Next {
             Candidate::None => Next::Wait("backoff"),
         };
     }
-    match candidate(state, purpose, guards) {
+    match candidate(state, purpose) {
         Candidate::Write(_) if left.writes == 0 => Next::Wait("write_cap"),
         Candidate::Delete(_) if left.writes == 0 => Next::Wait("write_cap"),
         Candidate::Delete(_) if left.deletes == 0 => Next::Wait("delete_cap"),
@@ -96,10 +96,11 @@ enum Candidate {
 }
 
 /// Finds the next operation that may be attempted. Deletions come once nothing else is left and nothing is unhealthy.
-fn candidate(state: &State, purpose: Purpose, guards: &Guards) -> Candidate {
+fn candidate(state: &State, purpose: Purpose) -> Candidate {
     let Some(rollout) = state.app.rollouts.get(&purpose) else { return Candidate::None };
     let now = state.now();
-    let _ = guards;
+    let unread = state.app.latches.get(&super::state::LatchName::Observation);
+    let unread = unread.map_or(&[][..], |latch| &latch.only);
     for ((_, index), slot) in state.rollout_ops.range((purpose, 0)..=(purpose, u32::MAX)) {
         if slot.state == OpState::Done {
             continue;
@@ -109,7 +110,8 @@ fn candidate(state: &State, purpose: Purpose, guards: &Guards) -> Candidate {
             return Candidate::None;
         }
         let trouble = state.trouble(&slot.op.id);
-        if !may_attempt(trouble, now) || super::drift::held(trouble, now) {
+        let held = super::drift::held(trouble, now) && !slot.op.reverts;
+        if !may_attempt(trouble, now) || held || unread.contains(&slot.op.id) {
             continue;
         }
         return if deletes { Candidate::Delete(*index) } else { Candidate::Write(*index) };

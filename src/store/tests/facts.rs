@@ -308,6 +308,8 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
             .boxed(),
         identity.prop_map(|identity| Fact::Identified { identity }).boxed(),
         (latch_name(), latch()).prop_map(|(latch, state)| Fact::Latched { latch, state }).boxed(),
+        latch_name().prop_map(|bar| Fact::Barred { bar }).boxed(),
+        latch_name().prop_map(|bar| Fact::Unbarred { bar }).boxed(),
         (latch_name(), word()).prop_map(|(latch, by)| Fact::Cleared { latch, by: by.into() }).boxed(),
         (vec(freeze(), 0..3), word())
             .prop_map(|(freezes, change)| Fact::Freezes { state: FreezeState { freezes }, change })
@@ -405,6 +407,8 @@ fn kind(fact: &Fact) -> usize {
         Fact::Agrees { .. } => 39,
         Fact::Reanchored { .. } => 40,
         Fact::Noticed { .. } => 41,
+        Fact::Barred { .. } => 42,
+        Fact::Unbarred { .. } => 43,
     }
 }
 
@@ -414,6 +418,6 @@ fn every_kind_is_made() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let facts = vec(fact(), 3000).new_tree(&mut runner).expect("facts").current();
     let made: std::collections::BTreeSet<_> = facts.iter().map(kind).collect();
-    let missing: Vec<_> = (0..=41).filter(|kind| !made.contains(kind)).collect();
+    let missing: Vec<_> = (0..=43).filter(|kind| !made.contains(kind)).collect();
     assert_eq!(missing, Vec::<usize>::new());
 }

@@ -43,6 +43,7 @@ impl Repo {
         fs::create_dir_all(&gnupg).expect("gnupg is made");
         fs::set_permissions(&gnupg, fs::Permissions::from_mode(0o700)).expect("gnupg is private");
         repo.run(dir, &["init", "-q", "--bare", "-b", "main", "origin.git"], &[]);
+        repo.run(&dir.join("origin.git"), &["config", "receive.denyDeleteCurrent", "ignore"], &[]);
         repo.run(dir, &["init", "-q", "-b", "main", "work"], &[]);
         repo.git(&["remote", "add", "origin", &repo.origin.to_string_lossy()]);
         repo
