@@ -56,12 +56,12 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigErrors> {
 /// # Errors
 /// Returns everything that is wrong, sorted by file and line.
 pub fn load_with(path: Option<&Path>, overrides: &[Override]) -> Result<Config, ConfigErrors> {
-    let files = find(path).map_err(|error| ConfigErrors(vec![error]))?;
+    let files = find(path)?;
     let mut loading = Loading { overrides, ..Loading::default() };
     for file in &files {
         match read_file(file) {
             Ok(text) => loading.file(file, text),
-            Err(error) => loading.errors.push(error),
+            Err(errors) => loading.errors.extend(errors.0),
         }
     }
     loading.finish(&files)
@@ -78,31 +78,19 @@ pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
 }
 
 /// Finds the files to read.
-fn find(path: Option<&Path>) -> Result<Vec<PathBuf>, ConfigError> {
-    let nothing = |file: &Path, what: String, hint: &str| ConfigError {
-        file: file.to_owned(),
-        line: None,
-        document: String::new(),
-        field: String::new(),
-        what,
-        hint: hint.to_owned(),
-    };
+fn find(path: Option<&Path>) -> Result<Vec<PathBuf>, ConfigErrors> {
     let given = match path {
         Some(path) => path,
         None => {
             let places = [Path::new("holdfast.yaml"), Path::new("/etc/holdfast")];
             places.into_iter().find(|place| place.exists()).ok_or_else(|| {
                 let hint = "write one with `holdfast init`, or name it with `-c`";
-                nothing(
-                    Path::new("./holdfast.yaml"),
-                    "there is no configuration here or in /etc/holdfast/".to_owned(),
-                    hint,
-                )
+                whole_file(Path::new("./holdfast.yaml"), "there is no configuration here or in /etc/holdfast/", hint)
             })?
         }
     };
     let cannot = |error: std::io::Error| {
-        nothing(given, format!("cannot be read: {error}"), "check the path and its permissions")
+        whole_file(given, &format!("cannot be read: {error}"), "check the path and its permissions")
     };
     if !std::fs::metadata(given).map_err(cannot)?.is_dir() {
         return Ok(vec![given.to_owned()]);
@@ -120,12 +108,12 @@ fn find(path: Option<&Path>) -> Result<Vec<PathBuf>, ConfigError> {
     files.sort_unstable();
     if files.is_empty() {
         let hint = "write one with `holdfast init`, or name a file with `-c`";
-        return Err(nothing(given, "holds no file that ends in .yaml".to_owned(), hint));
+        return Err(whole_file(given, "holds no file that ends in .yaml", hint));
     }
     Ok(files)
 }
 
-fn read_file(path: &Path) -> Result<String, ConfigError> {
+fn read_file(path: &Path) -> Result<String, ConfigErrors> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
@@ -137,8 +125,19 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
             Err(_) => ("is not UTF-8".to_owned(), "save it as UTF-8"),
         },
     };
-    let (document, field) = (String::new(), String::new());
-    Err(ConfigError { file: path.to_owned(), line: None, document, field, what, hint: hint.to_owned() })
+    Err(whole_file(path, &what, hint))
+}
+
+/// Says what is wrong with a file rather than with something in it.
+fn whole_file(file: &Path, what: &str, hint: &str) -> ConfigErrors {
+    ConfigErrors(vec![ConfigError {
+        file: file.to_owned(),
+        line: None,
+        document: String::new(),
+        field: String::new(),
+        what: what.to_owned(),
+        hint: hint.to_owned(),
+    }])
 }
 
 /// Where a document stands.

@@ -1,19 +1,25 @@
 //! What a person writes, and what it means.
 //!
-//! Raw documents (serde, unknown fields refused) become [`validated`] values in one step, with every error found at once.
+//! A text becomes values ([`tree`]), is checked along the published schema ([`check`]), is read into the raw types ([`raw`]) and
+//! validated ([`validate`]) into what everybody else sees ([`validated`]). Every error is found in one go, each with its file,
+//! line and field.
 
 mod check;
 mod error;
+mod init;
 mod load;
 mod raw;
+mod reference;
 mod schema;
 mod tree;
 mod validate;
 mod validated;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use init::{Init, init_config};
 pub use load::{Override, load, load_text, load_with};
 pub use raw::{API_VERSION, parse_duration, print_duration};
+pub use reference::{guard_table_markdown, reference_markdown};
 pub use schema::schema;
 pub use validated::*;
 

@@ -52,12 +52,13 @@ pub fn schema() -> Value {
         if let Some(object) = schema.as_object_mut() {
             object.remove("$schema");
             if let Some(Value::Object(inner)) = object.remove("$defs") {
-                definitions.extend(inner);
+                definitions.extend(inner.into_iter().map(|(name, schema)| (public(&name).to_owned(), schema)));
             }
         }
         definitions.insert(name.to_owned(), schema);
         documents.push(json!({ "$ref": format!("#/$defs/{name}") }));
     }
+    definitions.values_mut().for_each(rename_references);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "holdfast configuration",
@@ -65,4 +66,24 @@ pub fn schema() -> Value {
         "oneOf": documents,
         "$defs": definitions,
     })
+}
+
+/// Our types are called raw where a validated one has the name; outside there is only what is written.
+fn public(name: &str) -> &str {
+    name.strip_prefix("Raw").unwrap_or(name)
+}
+
+fn rename_references(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get_mut("$ref")
+                && let Some(name) = reference.strip_prefix("#/$defs/")
+            {
+                *reference = format!("#/$defs/{}", public(name));
+            }
+            fields.values_mut().for_each(rename_references);
+        }
+        Value::Array(items) => items.iter_mut().for_each(rename_references),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

@@ -319,7 +319,7 @@ fn messages_about_sources() {
             "source: { url: a.git, branch: 'a..b' }",
             "source: { url: a.git, path: /abs }",
             "source: { url: a.git, path: .git/hooks }",
-            "source: { url: a.git, credentials: { tokenFile: t } }",
+            "source: { url: 'git@git.example.com:a.git', credentials: { tokenFile: t } }",
             "source: { url: 'http://git.example.com/a.git', credentials: { tokenFile: t } }",
             "source: { url: 'https://git.example.com/a.git', credentials: { sshKeyFile: k, knownHostsFile: h } }",
             "source: { url: 'git@git.example.com:a.git', credentials: { sshKeyFile: k } }",
@@ -388,7 +388,7 @@ fn messages_about_the_controller() {
 fn the_published_schema_describes_the_documents() {
     let schema = schema();
     assert_eq!(schema["oneOf"].as_array().unwrap().len(), 2);
-    let guards = &schema["$defs"]["RawGuards"]["properties"];
+    let guards = &schema["$defs"]["Guards"]["properties"];
     assert!(guards["deleteHalt"]["description"].is_string());
     let text = schema.to_string();
     assert!(!text.contains("\"null\""), "nothing may be written as null");

@@ -1,148 +1,267 @@
 //! Of two configurations the more restrictive one, and what a new one loosens (`GUARDS.md` 3.6).
+//!
+//! *Stricter* is what writes less; where neither writes, what tells more. Both functions take every parameter apart, so that a
+//! new one does not compile until it is decided what its stricter value is.
 
-use super::guards::{Guards, Limit, Mode, TrustPolicy, Verify};
+mod limit;
+mod trust;
 
-impl Limit {
-    fn parts(self) -> (u32, u32, u32) {
-        match self {
-            Self::Disabled => (u32::MAX, u32::MAX, u32::MAX),
-            Self::Fixed(limit) => (limit, 0, limit),
-            Self::Relative { over, percent, at_most } => (over, percent, at_most.unwrap_or(u32::MAX)),
-        }
-    }
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-    /// Tells whether `self` allows more than `old` at some size. Compared at sizes where either could bend.
-    fn looser_than(self, old: Self) -> bool {
-        let sizes = [0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1_000, 10_000, 1_000_000];
-        sizes.iter().any(|n| self.at(*n).unwrap_or(u32::MAX) > old.at(*n).unwrap_or(u32::MAX)) || {
-            let (a, b) = (self.parts(), old.parts());
-            matches!((self, old), (Self::Relative { .. }, Self::Relative { .. }))
-                && (a.0 > b.0 || a.1 > b.1 || a.2 > b.2)
-        }
-    }
+use super::guards::{
+    DriftPolicies, DriftPolicy, Groups, Growth, Guards, Ignore, Limit, Mode, ObserveFor, OnPoison, Rate, TrustPolicy,
+};
 
-    /// Returns the limit that allows less; where neither does at every size, the smaller parts of both.
-    fn stricter(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Disabled, limit) | (limit, Self::Disabled) => limit,
-            (Self::Fixed(a), Self::Fixed(b)) => Self::Fixed(a.min(b)),
-            (Self::Fixed(a), Self::Relative { over, percent, at_most })
-            | (Self::Relative { over, percent, at_most }, Self::Fixed(a)) => {
-                Self::Relative { over: over.min(a), percent, at_most: Some(at_most.unwrap_or(u32::MAX).min(a)) }
-            }
-            (
-                Self::Relative { over: a, percent: p, at_most: m },
-                Self::Relative { over: b, percent: q, at_most: n },
-            ) => {
-                let at_most = match (m, n) {
-                    (Some(m), Some(n)) => Some(m.min(n)),
-                    (m, n) => m.or(n),
-                };
-                Self::Relative { over: a.min(b), percent: p.min(q), at_most }
-            }
-        }
-    }
-}
+/// What a target's own rate is, where it has one (`GUARDS.md` 8): beside it "the target's default" is at most this.
+const TARGET_RATE: Rate = Rate { per_second: 5, burst: 10 };
 
 impl Guards {
     /// Returns guards that never let more be written than either of both would.
     #[must_use]
     pub fn stricter(&self, other: &Self) -> Self {
-        let mut out = self.clone();
-        if other.mode == Mode::Observe {
-            out.mode = Mode::Observe;
-        }
-        out.empty_desired_halts |= other.empty_desired_halts;
-        out.delete_halt = self.delete_halt.stricter(other.delete_halt);
-        out.change_halt = self.change_halt.stricter(other.change_halt);
-        out.bump_halt = self.bump_halt.stricter(other.bump_halt);
-        out.drift_halt = self.drift_halt.stricter(other.drift_halt);
-        out.write_cap = self.write_cap.stricter(other.write_cap);
-        out.delete_cap = self.delete_cap.stricter(other.delete_cap);
-        out.growth_halt = self.growth_halt.or(other.growth_halt);
-        out.group_halt = self.group_halt.or(other.group_halt);
-        if let (Some(a), Some(b)) = (self.growth_halt, other.growth_halt) {
-            out.growth_halt = Some(super::guards::Growth {
+        let Self {
+            mode,
+            interval,
+            empty_desired_halts,
+            delete_halt,
+            change_halt,
+            bump_halt,
+            growth_halt,
+            group_halt,
+            drift_halt,
+            protected,
+            protected_defaults,
+            window_deletes,
+            window_changes,
+            write_cap,
+            delete_cap,
+            rate,
+            backoff_initial,
+            backoff_max,
+            failures,
+            fight,
+            settle,
+            approval_ttl,
+            on_poison,
+            observe_for,
+            local_approval,
+            solo,
+            drift,
+        } = self;
+        // A longer interval spends the same budget more slowly.
+        let interval = (*interval).max(other.interval);
+        Self {
+            mode: if [*mode, other.mode].contains(&Mode::Observe) { Mode::Observe } else { Mode::Converge },
+            interval,
+            empty_desired_halts: *empty_desired_halts || other.empty_desired_halts,
+            delete_halt: delete_halt.stricter(other.delete_halt),
+            change_halt: change_halt.stricter(other.change_halt),
+            bump_halt: bump_halt.stricter(other.bump_halt),
+            growth_halt: either(*growth_halt, other.growth_halt, |a, b| Growth {
                 factor: a.factor.min(b.factor),
                 from: a.from.min(b.from),
                 creates: a.creates.min(b.creates),
-            });
+            }),
+            group_halt: either(*group_halt, other.group_halt, |a, b| Groups {
+                groups: a.groups.min(b.groups),
+                from: a.from.min(b.from),
+            }),
+            drift_halt: drift_halt.stricter(other.drift_halt),
+            protected: union(protected, &other.protected),
+            protected_defaults: *protected_defaults || other.protected_defaults,
+            window_deletes: windows(window_deletes, &other.window_deletes),
+            window_changes: windows(window_changes, &other.window_changes),
+            write_cap: write_cap.stricter(other.write_cap),
+            delete_cap: delete_cap.stricter(other.delete_cap),
+            rate: slower(*rate, other.rate),
+            backoff_initial: (*backoff_initial).max(other.backoff_initial),
+            backoff_max: (*backoff_max).max(other.backoff_max),
+            failures: (*failures).min(other.failures),
+            fight: windows(fight, &other.fight),
+            // A batch that waits longer for the last one writes less in the same time.
+            settle: (*settle).max(other.settle),
+            approval_ttl: (*approval_ttl).min(other.approval_ttl),
+            on_poison: if [*on_poison, other.on_poison].contains(&OnPoison::Hold) {
+                OnPoison::Hold
+            } else {
+                OnPoison::LastGood
+            },
+            observe_for: longer(*observe_for, other.observe_for, interval),
+            local_approval: *local_approval && other.local_approval,
+            solo: *solo && other.solo,
+            drift: drift.stricter(&other.drift),
         }
-        if let (Some(a), Some(b)) = (self.group_halt, other.group_halt) {
-            out.group_halt = Some(super::guards::Groups { groups: a.groups.min(b.groups), from: a.from.min(b.from) });
-        }
-        for pattern in &other.protected {
-            if !out.protected.contains(pattern) {
-                out.protected.push(pattern.clone());
-            }
-        }
-        out.protected_defaults |= other.protected_defaults;
-        for (window, times) in &other.window_deletes {
-            out.window_deletes.entry(*window).and_modify(|known| *known = (*known).min(*times)).or_insert(*times);
-        }
-        for (window, times) in &other.window_changes {
-            out.window_changes.entry(*window).and_modify(|known| *known = (*known).min(*times)).or_insert(*times);
-        }
-        out.interval = self.interval.max(other.interval);
-        out.settle = self.settle.max(other.settle);
-        out.approval_ttl = self.approval_ttl.min(other.approval_ttl);
-        out.local_approval &= other.local_approval;
-        out.solo &= other.solo;
-        out.drift.grace = self.drift.grace.max(other.drift.grace);
-        out.drift.ignore =
-            self.drift.ignore.iter().filter(|ignore| other.drift.ignore.contains(ignore)).cloned().collect();
-        out
     }
 }
 
-/// Names what a new configuration loosens.
-pub fn loosened(old: &Guards, new: &Guards, old_trust: &TrustPolicy, new_trust: &TrustPolicy) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut say = |name: &str, looser: bool| {
-        if looser {
-            names.push(name.to_owned());
+impl DriftPolicies {
+    fn stricter(&self, other: &Self) -> Self {
+        let Self { missing, tamper, emergency, routine, grace, ignore } = self;
+        let mut both: Vec<Ignore> = ignore.iter().filter(|known| other.ignore.contains(known)).cloned().collect();
+        both.sort_by(|a, b| (&a.kind, &a.resource, &a.paths).cmp(&(&b.kind, &b.resource, &b.paths)));
+        both.dedup();
+        Self {
+            missing: missing.stricter(other.missing),
+            tamper: tamper.stricter(other.tamper),
+            emergency: emergency.stricter(other.emergency),
+            routine: routine.stricter(other.routine),
+            grace: (*grace).max(other.grace),
+            // What is ignored is not detected: only what both ignore.
+            ignore: both,
         }
-    };
-    say("mode", old.mode == Mode::Observe && new.mode == Mode::Converge);
-    say("emptyDesired", old.empty_desired_halts && !new.empty_desired_halts);
-    say("deleteHalt", new.delete_halt.looser_than(old.delete_halt));
-    say("changeHalt", new.change_halt.looser_than(old.change_halt));
-    say("bumpHalt", new.bump_halt.looser_than(old.bump_halt));
-    say("driftHalt", new.drift_halt.looser_than(old.drift_halt));
-    say("writeCap", new.write_cap.looser_than(old.write_cap));
-    say("deleteCap", new.delete_cap.looser_than(old.delete_cap));
-    say(
-        "growthHalt",
-        old.growth_halt.is_some_and(|old| {
-            new.growth_halt
-                .is_none_or(|new| new.factor > old.factor || new.from > old.from || new.creates > old.creates)
-        }),
-    );
-    say(
-        "groupHalt",
-        old.group_halt
-            .is_some_and(|old| new.group_halt.is_none_or(|new| new.groups > old.groups || new.from > old.from)),
-    );
-    say("protected", !old.protected.iter().all(|pattern| new.protected.contains(pattern)));
-    say("protectedDefaults", old.protected_defaults && !new.protected_defaults);
-    let window = |old: &std::collections::BTreeMap<_, u32>, new: &std::collections::BTreeMap<_, u32>| {
-        old.iter().any(|(window, times)| new.get(window).is_none_or(|new| new > times))
-    };
-    say("window", window(&old.window_deletes, &new.window_deletes) || window(&old.window_changes, &new.window_changes));
-    say("interval", new.interval < old.interval);
-    say("settle", new.settle < old.settle);
-    say("approvalTtl", new.approval_ttl > old.approval_ttl);
-    say("localApproval", new.local_approval && !old.local_approval);
-    say("solo", new.solo && !old.solo);
-    say("drift.grace", new.drift.grace < old.drift.grace);
-    say("drift.ignore", !new.drift.ignore.iter().all(|ignore| old.drift.ignore.contains(ignore)));
-    say("trust.verify", old_trust.verify == Verify::Repository && new_trust.verify == Verify::Path);
-    let wider = |old: &[std::sync::Arc<str>], new: &[std::sync::Arc<str>], empty_is_all: bool| {
-        (empty_is_all && new.is_empty() && !old.is_empty())
-            || (!(empty_is_all && old.is_empty()) && !new.iter().all(|name| old.contains(name)))
-    };
-    say("trust.signers", wider(&old_trust.signers, &new_trust.signers, true));
-    say("trust.approvers", wider(&old_trust.approvers, &new_trust.approvers, false));
-    say("trust.people", old_trust.people != new_trust.people);
+    }
+}
+
+impl DriftPolicy {
+    /// Writes as little as either and tells as much: between reverting and looking away lies telling.
+    fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Revert, Self::Revert) => Self::Revert,
+            (Self::Adopt, Self::Adopt) => Self::Adopt,
+            (Self::Adopt, _) | (_, Self::Adopt) => Self::Escalate { revert_after: None },
+            (Self::Revert, escalate) | (escalate, Self::Revert) => escalate,
+            (Self::Escalate { revert_after: a }, Self::Escalate { revert_after: b }) => {
+                Self::Escalate { revert_after: a.zip(b).map(|(a, b)| a.max(b)) }
+            }
+        }
+    }
+}
+
+/// Returns what both say, or what one says: absent is disabled.
+fn either<T>(a: Option<T>, b: Option<T>, both: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(both(a, b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn union(a: &[Arc<str>], b: &[Arc<str>]) -> Vec<Arc<str>> {
+    let mut all: Vec<Arc<str>> = a.iter().chain(b).cloned().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A window that only one knows holds: absent is disabled.
+fn windows(a: &BTreeMap<Duration, u32>, b: &BTreeMap<Duration, u32>) -> BTreeMap<Duration, u32> {
+    let mut all = a.clone();
+    for (window, times) in b {
+        all.entry(*window).and_modify(|known| *known = (*known).min(*times)).or_insert(*times);
+    }
+    all
+}
+
+/// `None` is the target's default, `Some(None)` is disabled.
+fn slower(a: Option<Option<Rate>>, b: Option<Option<Rate>>) -> Option<Option<Rate>> {
+    let least = |a: Rate, b: Rate| Rate { per_second: a.per_second.min(b.per_second), burst: a.burst.min(b.burst) };
+    match (a, b) {
+        (Some(Some(a)), Some(Some(b))) => Some(Some(least(a, b))),
+        (Some(None), other) | (other, Some(None)) => other,
+        (None, None) => None,
+        (None, Some(Some(rate))) | (Some(Some(rate)), None) => Some(Some(least(rate, TARGET_RATE))),
+    }
+}
+
+/// Both include one whole cycle; several cycles take at least all intervals between them.
+fn longer(a: ObserveFor, b: ObserveFor, interval: Duration) -> ObserveFor {
+    match (a, b) {
+        (ObserveFor::Cycles(a), ObserveFor::Cycles(b)) => ObserveFor::Cycles(a.max(b)),
+        (ObserveFor::Time(a), ObserveFor::Time(b)) => ObserveFor::Time(a.max(b)),
+        (ObserveFor::Cycles(cycles), ObserveFor::Time(time)) | (ObserveFor::Time(time), ObserveFor::Cycles(cycles)) => {
+            if cycles <= 1 {
+                ObserveFor::Time(time)
+            } else if interval.saturating_mul(cycles - 1) >= time {
+                ObserveFor::Cycles(cycles)
+            } else {
+                ObserveFor::Time(time.max(interval.saturating_mul(cycles)))
+            }
+        }
+    }
+}
+
+/// Names what a new configuration loosens, in the words of the configuration.
+///
+/// A parameter is looser where the stricter of old and new is not the new one.
+pub fn loosened(old: &Guards, new: &Guards, old_trust: &TrustPolicy, new_trust: &TrustPolicy) -> Vec<String> {
+    let Guards {
+        mode,
+        interval,
+        empty_desired_halts,
+        delete_halt: _,
+        change_halt: _,
+        bump_halt: _,
+        growth_halt,
+        group_halt,
+        drift_halt: _,
+        protected,
+        protected_defaults,
+        window_deletes,
+        window_changes,
+        write_cap: _,
+        delete_cap: _,
+        rate,
+        backoff_initial,
+        backoff_max,
+        failures,
+        fight,
+        settle,
+        approval_ttl,
+        on_poison,
+        observe_for,
+        local_approval,
+        solo,
+        drift,
+    } = old.stricter(new);
+    // Two spellings of one limit are no loosening, so limits are compared by what they allow.
+    let limit = Limit::looser_than;
+    let found = [
+        ("mode", mode != new.mode),
+        ("interval", interval != new.interval),
+        ("emptyDesired", empty_desired_halts != new.empty_desired_halts),
+        ("deleteHalt", limit(new.delete_halt, old.delete_halt)),
+        ("changeHalt", limit(new.change_halt, old.change_halt)),
+        ("bumpHalt", limit(new.bump_halt, old.bump_halt)),
+        ("growthHalt", growth_halt != new.growth_halt),
+        ("groupHalt", group_halt != new.group_halt),
+        ("driftHalt", limit(new.drift_halt, old.drift_halt)),
+        ("protected", protected.iter().any(|glob| !new.protected.contains(glob))),
+        ("protectedDefaults", protected_defaults != new.protected_defaults),
+        ("window", window_deletes != new.window_deletes || window_changes != new.window_changes),
+        ("writeCap", limit(new.write_cap, old.write_cap)),
+        ("deleteCap", limit(new.delete_cap, old.delete_cap)),
+        ("rate", rate != new.rate),
+        ("backoff", backoff_initial != new.backoff_initial || backoff_max != new.backoff_max),
+        ("failures", failures != new.failures),
+        ("fight", fight != new.fight),
+        ("settle", settle != new.settle),
+        ("approvalTtl", approval_ttl != new.approval_ttl),
+        ("onPoison", on_poison != new.on_poison),
+        // Cycles and time are told apart by what they take at the interval that would hold.
+        ("observeFor", observe_for != longer(new.observe_for, new.observe_for, interval)),
+        ("localApproval", local_approval != new.local_approval),
+        ("solo", solo != new.solo),
+    ];
+    let mut names: Vec<String> =
+        found.into_iter().filter(|(_, looser)| *looser).map(|(name, _)| name.to_owned()).collect();
+    names.extend(loosened_drift(&drift, &new.drift));
+    names.extend(trust::loosened(old_trust, new_trust));
     names
 }
+
+fn loosened_drift(stricter: &DriftPolicies, new: &DriftPolicies) -> impl Iterator<Item = String> {
+    let DriftPolicies { missing, tamper, emergency, routine, grace, ignore } = stricter;
+    let found = [
+        ("drift.missing", *missing != new.missing),
+        ("drift.tamper", *tamper != new.tamper),
+        ("drift.emergency", *emergency != new.emergency),
+        ("drift.routine", *routine != new.routine),
+        ("drift.grace", *grace != new.grace),
+        ("drift.ignore", new.ignore.iter().any(|known| !ignore.contains(known))),
+    ];
+    found.into_iter().filter(|(_, looser)| *looser).map(|(name, _)| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

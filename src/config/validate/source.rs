@@ -166,7 +166,8 @@ fn check_credentials(scope: &Scope<'_>, raw: &RawCredentials, url: &str, transpo
         }
     };
     let fits = match (&credentials, transport) {
-        (Credentials::None, _) | (Credentials::Ssh { .. }, Transport::Ssh) => true,
+        // A path asks for nothing; what is written for a server is not in the way of trying a local copy.
+        (Credentials::None, _) | (_, Transport::Local) | (Credentials::Ssh { .. }, Transport::Ssh) => true,
         (Credentials::Token(_) | Credentials::Basic { .. }, Transport::Http) => {
             let authority = url.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(rest));
             if url.starts_with("http://") && !is_loopback(host_of(authority)) {
@@ -174,13 +175,14 @@ fn check_credentials(scope: &Scope<'_>, raw: &RawCredentials, url: &str, transpo
             }
             true
         }
-        (Credentials::Token(_) | Credentials::Basic { .. } | Credentials::Ssh { .. }, _) => false,
+        (Credentials::Token(_) | Credentials::Basic { .. }, Transport::Ssh)
+        | (Credentials::Ssh { .. }, Transport::Http) => false,
     };
     if !fits {
-        let (is, wants) = match transport {
-            Transport::Http => ("on https", "`tokenFile`, or `usernameFile` and `passwordFile`"),
-            Transport::Ssh => ("reached over ssh", "`sshKeyFile` and `knownHostsFile`"),
-            Transport::Local => ("a path on this machine", "no credentials"),
+        let (is, wants) = if transport == Transport::Ssh {
+            ("reached over ssh", "`sshKeyFile` and `knownHostsFile`")
+        } else {
+            ("on https", "`tokenFile`, or `usernameFile` and `passwordFile`")
         };
         scope.error(format!("are of another kind than the repository, which is {is}"), format!("write {wants}"));
     }
