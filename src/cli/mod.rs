@@ -63,6 +63,11 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
+/// Returns the command line's definition, for what is made from it: the reference in `docs/`.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line; the only entry.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
