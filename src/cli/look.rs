@@ -153,6 +153,9 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
     let mut statuses = Vec::new();
     for app in chosen(&config, args.app.as_deref())? {
         let status = judge(app, &config, ledger.as_ref(), args.rev.clone())?;
+        if let (Some(rev), Some(why)) = (&args.rev, &status.source.error) {
+            return Err(Failure::new(format!("plan {rev:?} for {}: {why}", app.name)));
+        }
         if let Some(plan) = status.plan.as_ref().filter(|_| args.rev.is_some()) {
             remember(&config, app, plan.change)?;
         }
@@ -229,7 +232,11 @@ pub(super) fn drift(cli: &Cli, name: Option<&str>) -> Done {
 pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
     let config = load(cli)?;
     let Some(ledger) = reader(&config)? else {
-        return Err(Failure::new("there is no ledger yet").hint("start the controller with `holdfast run`"));
+        if cli.output == Output::Json {
+            return print_json(&json!({ "history": [] }));
+        }
+        println!("nothing happened yet: start the controller with `holdfast run`");
+        return Ok(ExitCode::SUCCESS);
     };
     let mut rows: Vec<(Arc<str>, store::Entry)> = Vec::new();
     let names = chosen(&config, args.app.as_deref())?.into_iter().map(|app| app.name.clone()).chain([Arc::from(EVERY)]);

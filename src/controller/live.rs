@@ -295,6 +295,12 @@ fn seed() -> u64 {
     u64::try_from(wall & i128::from(u64::MAX)).unwrap_or(1) ^ (u64::from(std::process::id()) << 32)
 }
 
+/// Names a revision as a remote does: a full commit id as it is, anything else as a branch.
+fn named(rev: &str) -> String {
+    let full = rev.len() == 40 && rev.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if full || rev.starts_with("refs/") { rev.to_owned() } else { format!("refs/heads/{rev}") }
+}
+
 /// Makes the remote that an application's source names.
 ///
 /// # Errors
@@ -332,7 +338,7 @@ impl Read for Live {
         self.load_keys();
         // What was fetched before serves healing, and detection, while the repository cannot be reached.
         self.snapshot = self.mirror.snapshot().ok();
-        let wanted = Wanted { revs: self.rev.iter().map(|rev| format!("refs/heads/{rev}")).collect() };
+        let wanted = Wanted { revs: self.rev.iter().map(|rev| named(rev)).collect() };
         let mut rev = None;
         let tip = match self.fetched.take() {
             Some(fetched) => fetched?,
