@@ -3,6 +3,7 @@
 //! The library below touches neither terminal nor environment; this folder does, and nothing else.
 
 mod args;
+mod demo;
 mod look;
 mod operate;
 mod text;
@@ -124,7 +125,8 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Man => {
             Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map(|()| ExitCode::SUCCESS)?)
         }
-        Command::Demo(_) | Command::Init(_) | Command::Backtest(_) | Command::Doctor => {
+        Command::Demo(args) => demo::demo(cli, args),
+        Command::Init(_) | Command::Backtest(_) | Command::Doctor => {
             Err(Failure::new("this command is not part of this build yet"))
         }
     }
