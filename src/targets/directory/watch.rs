@@ -150,3 +150,62 @@ fn explain(error: &notify::Error) -> Arc<str> {
         _ => error.to_string().into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{Config, Directory, StatCache};
+    use super::*;
+    use crate::core::resource::Id;
+    use crate::targets::Expect;
+
+    #[test]
+    fn reading_and_our_own_files_mean_nothing_and_all_else_does() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap();
+        let file = root.join("file");
+        fs::write(&file, "one").unwrap();
+        let (send, events) = mpsc::channel();
+        let mut watcher = notify::recommended_watcher(send).unwrap();
+        watcher.watch(&root, RecursiveMode::Recursive).unwrap();
+        // Events come in the order of what happened, so that a file made at the end ends what is looked at.
+        let mut marks = 0;
+        let mut meant = |act: &dyn Fn()| {
+            act();
+            marks += 1;
+            let mark = root.join(format!("mark-{marks}"));
+            fs::write(&mark, "").unwrap();
+            let until_mark = std::iter::from_fn(|| {
+                let event = events.recv_timeout(Duration::from_secs(60)).expect("the mark comes").unwrap();
+                // What is left of the last mark means nothing here.
+                let of_mark = event.paths.iter().any(|path| path.to_string_lossy().contains("/mark-"));
+                (!event.paths.contains(&mark)).then(|| (!of_mark).then(|| meaning(&event, &root)))
+            });
+            until_mark.flatten().collect::<Vec<_>>()
+        };
+        let changed = |meant: &[Meaning]| meant.contains(&Meaning::Changed);
+        let directory =
+            Directory::open(Config { root: root.clone(), exclusive: true, reload: vec![] }).expect("it makes sense");
+        let quiet = meant(&|| {
+            let id = Id::new("file");
+            let expect = [Expect { id: &id, digest: None }];
+            directory.observe(&expect, &mut StatCache::new(), jiff::Timestamp::now());
+            let mut session = directory.lock().unwrap();
+            let anchor = r#"{"target":"","application":"","ledger":"","epoch":0,"token":"","seq":0}"#;
+            session.swap(&session.read_anchor(), &serde_json::from_str(anchor).unwrap()).unwrap();
+            fs::write(root.join(".holdfast-tmp-1"), "").unwrap();
+        });
+        assert!(!quiet.is_empty() && !changed(&quiet), "{quiet:?}");
+        for act in [
+            &(|| fs::write(&file, "two").unwrap()) as &dyn Fn(),
+            &|| fs::rename(&file, root.join("renamed")).unwrap(),
+            &|| fs::remove_file(root.join("renamed")).unwrap(),
+            &|| fs::create_dir(root.join("dir")).unwrap(),
+            &|| std::os::unix::fs::symlink("x", root.join("link")).unwrap(),
+            &|| fs::write(root.join("dir/.holdfast"), "theirs").unwrap(),
+        ] {
+            assert!(changed(&meant(act)));
+        }
+    }
+}

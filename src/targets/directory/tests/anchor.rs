@@ -123,7 +123,7 @@ fn another_program_that_locks_the_anchor_itself_is_respected() {
     let held = fs::File::open(&path).unwrap();
     held.lock().unwrap();
     assert!(matches!(fixture.directory().lock(), Err(LockError::Held)));
-    drop(held);
+    held.unlock().unwrap();
     let session = fixture.directory().lock().unwrap();
     assert!(fs::File::open(&path).unwrap().try_lock().is_err());
     drop(session);
