@@ -73,7 +73,9 @@ mod tests {
     #[test]
     fn every_byte_has_one_spelling_and_comes_back() {
         let all: Vec<u8> = (1..=255).collect();
-        for bytes in [all.as_slice(), b"a/b c", "größe/日本".as_bytes(), b"back\\slash", b"\xff\xfe", b"new\nline", b"\\x41"] {
+        for bytes in
+            [all.as_slice(), b"a/b c", "größe/日本".as_bytes(), b"back\\slash", b"\xff\xfe", b"new\nline", b"\\x41"]
+        {
             let id = id_from_bytes(bytes);
             assert!(id.as_str().chars().all(|c| !c.is_control()), "{id}");
             assert_eq!(bytes_from_id(&id).expect("own spelling"), bytes);

@@ -114,9 +114,8 @@ fn resolve_by_parts(at: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix::i
         }
         let dir = held.as_ref().map_or(at, AsFd::as_fd);
         let flags = if parts.peek().is_some() { SEARCH } else { flags };
-        held = Some(rustix::io::retry_on_intr(|| {
-            rustix::fs::openat(dir, part, flags | OFlags::NOFOLLOW, Mode::empty())
-        })?);
+        held =
+            Some(rustix::io::retry_on_intr(|| rustix::fs::openat(dir, part, flags | OFlags::NOFOLLOW, Mode::empty()))?);
     }
     held.ok_or(Errno::NOENT)
 }

@@ -70,7 +70,9 @@ impl Journal {
             let fd = rustix::fs::openat(&self.root, NAME, flags, Mode::from_raw_mode(0o600))?;
             rustix::fs::fsync(&self.root)?;
             self.file = Some(fd.into());
-        } else if self.settled && let Some(file) = &mut self.file {
+        } else if self.settled
+            && let Some(file) = &mut self.file
+        {
             file.set_len(0)?;
             std::io::Seek::rewind(file)?;
         }

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use gix::hash::{ObjectId, hasher};
 use rustix::io::Errno;
 
 use super::beneath::{explain, open_file};
@@ -11,6 +10,7 @@ use super::hook::step;
 use super::stat::{Kind, Stat};
 use crate::core::resource::Digest;
 use crate::core::spelling::{file_digest, link_digest};
+use crate::targets::blob_hasher;
 
 /// How much of a file is read at once: large enough that the system call does not count, small enough for a stack of
 /// threads to hold one each.
@@ -105,26 +105,13 @@ fn file(dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Result<Digest, Unreada
     Ok(file_digest(stat.executable(), oid.as_slice()))
 }
 
-/// Returns the digest that a file of this content has; nothing if the content is a SHA-1 collision attack.
-pub(super) fn content_digest(bytes: &[u8], executable: bool) -> Option<Digest> {
-    let mut hash = blob_hasher(bytes.len() as u64);
-    hash.update(bytes);
-    let oid: ObjectId = hash.try_finalize().ok()?;
-    Some(file_digest(executable, oid.as_slice()))
-}
-
-fn blob_hasher(size: u64) -> gix::hash::Hasher {
-    let mut hash = hasher(gix::hash::Kind::Sha1);
-    hash.update(format!("blob {size}\0").as_bytes());
-    hash
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::super::hook;
     use super::*;
+    use crate::targets::content_digest;
 
     fn at(dir: &std::path::Path) -> super::super::beneath::Root {
         super::super::beneath::Root::open(dir).unwrap()

@@ -35,8 +35,8 @@ use std::sync::Arc;
 
 pub use anchor::{LockError, Session, SwapError};
 pub use cache::StatCache;
-pub use reload::{Reload, ReloadError};
 pub use recover::Recovery;
+pub use reload::{Reload, ReloadError};
 pub use watch::{Watch, WatchState, watch};
 
 /// What is configured of a directory target.

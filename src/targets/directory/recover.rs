@@ -49,7 +49,10 @@ pub(super) fn run(root: &Root) -> Result<Recovery, Arc<str>> {
         Ok(()) | Err(Errno::NOENT | Errno::ROFS | Errno::ACCESS | Errno::PERM) => {}
         Err(error) => return Err(explain(error).into()),
     }
-    step("recover journal").and_then(|()| journal::remove(root)).or_else(|error| if recovery.resolved == 0 { Ok(()) } else { Err(error) }).map_err(explain)?;
+    step("recover journal")
+        .and_then(|()| journal::remove(root))
+        .or_else(|error| if recovery.resolved == 0 { Ok(()) } else { Err(error) })
+        .map_err(explain)?;
     Ok(recovery)
 }
 

@@ -18,8 +18,7 @@ const fn lacks(error: Errno) -> bool {
 /// name is removed. A crash in between leaves both names; the temporary one is removed by the next session. A file
 /// system with neither (FAT) refuses.
 pub(super) fn into_nothing(dir: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> rustix::io::Result<()> {
-    match step("rename noreplace")
-        .and_then(|()| rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE))
+    match step("rename noreplace").and_then(|()| rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE))
     {
         Err(error) if lacks(error) => {
             step("link").and_then(|()| rustix::fs::linkat(dir, from, dir, to, AtFlags::empty()))?;

@@ -11,13 +11,13 @@ use rustix::io::Errno;
 use super::attributes;
 use super::beneath::{Closed, READ, Root, explain, open_file};
 use super::hook::step;
-use super::look::content_digest;
 use super::path::split;
 use super::stat::{Kind, Stat};
 use super::write::Dirs;
 use crate::core::resource::Digest;
 use crate::core::spelling::{id_from_bytes, link_digest};
 use crate::core::write::{Content, Outcome};
+use crate::targets::content_digest;
 
 /// Permissions of a directory that had to be made.
 const DIRECTORY: Mode = Mode::from_raw_mode(0o755);

@@ -145,7 +145,8 @@ fn set(state: &Mutex<WatchState>, to: WatchState) {
 fn explain(error: &notify::Error) -> Arc<str> {
     match error.kind {
         ErrorKind::MaxFilesWatch => {
-            "the system's limit of watches is reached: raise fs.inotify.max_user_watches, or rely on the interval".into()
+            "the system's limit of watches is reached: raise fs.inotify.max_user_watches, or rely on the interval"
+                .into()
         }
         _ => error.to_string().into(),
     }

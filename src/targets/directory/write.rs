@@ -315,7 +315,9 @@ impl<'a> Job<'a> {
             Err(Errno::NOENT) => return self.moved(format_args!("it is gone")),
             Err(error) => return self.refused(error),
         }
-        match step("look").map_err(|error| explain(error).into()).and_then(|()| self.as_observed(dir, self.temp(), from))
+        match step("look")
+            .map_err(|error| explain(error).into())
+            .and_then(|()| self.as_observed(dir, self.temp(), from))
         {
             Ok(true) => {
                 // If this fails the old content stays under its temporary name, and the journal with it.
@@ -451,9 +453,8 @@ impl<'a> Job<'a> {
 
     /// Tells whether neither temporary name is left.
     fn left_nothing(&self, dirs: &Dirs) -> bool {
-        dirs.get(&self.dir).is_none_or(|dir| {
-            inode(dir, self.temp()) == Ok(None) && inode(dir, self.aside()) == Ok(None)
-        })
+        dirs.get(&self.dir)
+            .is_none_or(|dir| inode(dir, self.temp()) == Ok(None) && inode(dir, self.aside()) == Ok(None))
     }
 
     fn temp(&self) -> &[u8] {

@@ -220,3 +220,36 @@ fn killed_again_at_every_moment_of_the_recovery() {
     }
     assert!(recoveries > 20, "only {recoveries} recoveries were killed");
 }
+
+#[test]
+fn what_somebody_wrote_after_the_crash_stays_and_the_old_is_kept_beside() {
+    for (scene, moment) in [(Scene::Quiet, "look"), (Scene::Lacking, "put in place")] {
+        let fixture = Fixture::new();
+        prepare(&fixture);
+        let op = fixture.update("update", "updated");
+        {
+            let _hook = hook::set(move |name| {
+                assert_ne!(name, moment, "the crash");
+                let lacking = scene.lacking() && matches!(name, "rename exchange" | "rename noreplace");
+                if lacking { Err(Errno::INVAL) } else { Ok(()) }
+            });
+            let session = fixture.directory().lock().unwrap();
+            // A panic leaves what a crash leaves.
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let mut session = session;
+                session.write(&op)
+            }))
+            .unwrap_err();
+        }
+        let path = fixture.root.join("update");
+        fs::write(path.with_extension("new"), "later").unwrap();
+        fs::rename(path.with_extension("new"), &path).unwrap();
+        let session = fixture.directory().lock().unwrap();
+        let saved = &session.recovery().saved;
+        assert_eq!(saved.len(), 1, "{scene:?}");
+        assert_eq!(saved[0].0, Id::new("update"));
+        let tree = fixture.tree();
+        assert_eq!((tree["update"].as_str(), tree[saved[0].1.as_str()].as_str()), ("later", "old update"));
+        assert_eq!(tree.len(), 5, "{tree:?}");
+    }
+}

@@ -26,7 +26,7 @@ fn files_and_links_are_what_git_would_record() {
     assert_eq!((plain.nature.vitals, plain.nature.group), (Vitals::CONTENT, None));
     assert!(plain.touch.at.is_some());
     let run = fixture.here("bin/run");
-    assert_eq!(run.digest, look::content_digest(b"#!/bin/sh\n", true).unwrap());
+    assert_eq!(run.digest, crate::targets::content_digest(b"#!/bin/sh\n", true).unwrap());
     assert_eq!(run.nature.vitals, Vitals::CONTENT.with(Vitals::EXECUTABLE));
     assert_eq!(run.nature.group.as_deref(), Some("bin"));
     assert_eq!(fixture.here("bin/empty").nature.vitals, Vitals::default());
@@ -285,5 +285,5 @@ fn large_and_sparse_files_are_read_in_pieces() {
     fs::File::create(fixture.root.join("sparse")).unwrap().set_len(size).unwrap();
     let here = fixture.here("sparse");
     let zeros = vec![0; usize::try_from(size).unwrap()];
-    assert_eq!(here.digest, look::content_digest(&zeros, false).unwrap());
+    assert_eq!(here.digest, crate::targets::content_digest(&zeros, false).unwrap());
 }

@@ -15,7 +15,9 @@ use crate::core::spelling::link_digest;
 fn at(moment: &'static str, f: impl FnOnce() + 'static) -> hook::Hooked {
     let mut f = Some(f);
     hook::set(move |name| {
-        if name == moment && let Some(f) = f.take() {
+        if name == moment
+            && let Some(f) = f.take()
+        {
             f();
         }
         Ok(())
@@ -327,7 +329,10 @@ fn a_full_quota_read_only_or_forbidding_file_system_refuses_and_loses_nothing() 
             let fired = Rc::new(Cell::new(0));
             for (op, concerned) in ops.iter().zip([
                 !matches!(moment, "mkdir" | "rename noreplace"),
-                !matches!(moment, "stage file" | "write content" | "attributes" | "sync content" | "rename exchange" | "mkdir"),
+                !matches!(
+                    moment,
+                    "stage file" | "write content" | "attributes" | "sync content" | "rename exchange" | "mkdir"
+                ),
                 !matches!(moment, "rename exchange" | "look"),
             ]) {
                 let count = Rc::clone(&fired);
