@@ -90,6 +90,7 @@ fn file(dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Result<Digest, Unreada
     let mut buffer = vec![0; CHUNK.min(usize::try_from(stat.mark.size).unwrap_or(CHUNK).max(1))];
     let mut left = stat.mark.size;
     loop {
+        step("chunk").map_err(Unreadable::Errno)?;
         match rustix::io::read(fd.as_fd(), &mut buffer) {
             Ok(0) if left == 0 => break,
             Ok(read) if read > 0 && read as u64 <= left => {
@@ -153,6 +154,26 @@ mod tests {
         });
         match look(root.as_fd(), b"f") {
             Look::There(_, digest) => assert_eq!(Some(digest), content_digest(b"two two", false)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn half_of_one_content_and_half_of_another_is_no_content() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = at(temp.path());
+        let path = temp.path().join("f");
+        fs::write(&path, vec![b'a'; 2 * CHUNK]).unwrap();
+        let mut chunks = 0;
+        let _hook = hook::set(move |name| {
+            chunks += u32::from(name == "chunk");
+            if chunks == 2 {
+                fs::write(&path, vec![b'b'; 2 * CHUNK]).unwrap();
+            }
+            Ok(())
+        });
+        match look(root.as_fd(), b"f") {
+            Look::There(_, digest) => assert_eq!(Some(digest), content_digest(&[b'b'; 2 * CHUNK], false)),
             other => panic!("{other:?}"),
         }
     }

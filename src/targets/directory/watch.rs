@@ -77,19 +77,7 @@ fn start(
     let below = root.clone();
     let config = notify::Config::default().with_follow_symlinks(false);
     let handle = move |event: notify::Result<notify::Event>| {
-        let meaning = match &event {
-            Ok(event) => meaning(event, &below),
-            Err(error) => {
-                if matches!(error.kind, ErrorKind::MaxFilesWatch) {
-                    set(&state, WatchState::Polling(explain(error)));
-                }
-                Meaning::Changed
-            }
-        };
-        if meaning == Meaning::Lost {
-            set(&state, WatchState::Lost);
-        }
-        if meaning != Meaning::Nothing {
+        if react(&event, &below, &state) {
             // Nobody listens any more only while it is being dropped.
             let _ = wake.send(());
         }
@@ -97,6 +85,25 @@ fn start(
     let mut watcher = notify::RecommendedWatcher::new(handle, config)?;
     watcher.watch(&root, RecursiveMode::Recursive)?;
     Ok(watcher)
+}
+
+/// Notes what an event says of the watch itself, and tells whether it wakes.
+fn react(event: &notify::Result<notify::Event>, root: &Path, state: &Mutex<WatchState>) -> bool {
+    match event.as_ref().map(|event| meaning(event, root)) {
+        Ok(Meaning::Nothing) => false,
+        Ok(Meaning::Changed) => true,
+        Ok(Meaning::Lost) => {
+            set(state, WatchState::Lost);
+            true
+        }
+        // A new directory could not be watched; what the others say still wakes.
+        Err(error) => {
+            if matches!(error.kind, ErrorKind::MaxFilesWatch) {
+                set(state, WatchState::Polling(explain(error)));
+            }
+            true
+        }
+    }
 }
 
 fn meaning(event: &notify::Event, root: &Path) -> Meaning {
@@ -160,6 +167,15 @@ mod tests {
     use super::*;
     use crate::core::resource::Id;
     use crate::targets::Expect;
+
+    #[test]
+    fn the_limit_of_watches_is_said_and_wakes() {
+        let state = Mutex::new(WatchState::Watching);
+        let limit = Err(notify::Error::new(ErrorKind::MaxFilesWatch));
+        assert!(react(&limit, Path::new("/x"), &state));
+        let state = state.into_inner().unwrap();
+        assert!(matches!(state, WatchState::Polling(why) if why.contains("max_user_watches")));
+    }
 
     #[test]
     fn reading_and_our_own_files_mean_nothing_and_all_else_does() {

@@ -124,9 +124,13 @@ fn another_program_that_locks_the_anchor_itself_is_respected() {
     held.lock().unwrap();
     assert!(matches!(fixture.directory().lock(), Err(LockError::Held)));
     held.unlock().unwrap();
-    let session = fixture.directory().lock().unwrap();
-    assert!(fs::File::open(&path).unwrap().try_lock().is_err());
+    let mut session = fixture.directory().lock().unwrap();
+    let locked = || fs::File::open(&path).unwrap().try_lock().is_err();
+    assert!(locked());
+    session.swap(&AnchorSeen::Present(anchor("one")), &anchor("two")).unwrap();
+    assert!(locked(), "the new one as well");
     drop(session);
+    assert!(!locked());
 }
 
 #[test]

@@ -228,6 +228,25 @@ fn an_extra_that_vanishes_while_it_is_looked_at_is_not_reported() {
 }
 
 #[test]
+fn each_directory_is_opened_once_and_each_name_looked_at_once() {
+    let fixture = Fixture::new();
+    let paths = ["a", "a-b/x", "b/a", "b/c/d/e", "b/c/d/f", "b/c/g", "b/h", "c", "d/e"];
+    for path in paths {
+        fixture.put(path, "");
+    }
+    let (opened, stats) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (count_opened, count_stats) = (Rc::clone(&opened), Rc::clone(&stats));
+    let _hook = hook::set(move |name| {
+        count_opened.set(count_opened.get() + u32::from(name == "open directory"));
+        count_stats.set(count_stats.get() + u32::from(name == "stat"));
+        Ok(())
+    });
+    fixture.observe(&paths);
+    // The root, a-b, b, b/c/d, b/c and d; b/c is opened after what is deeper, as its names come later.
+    assert_eq!((opened.get(), stats.get()), (6, 9));
+}
+
+#[test]
 fn a_known_file_is_not_read_again_unless_it_would_cause_a_write() {
     let fixture = Fixture::new();
     let path = fixture.put("a", "one");
