@@ -1,7 +1,7 @@
 //! A program of the user's as a target, for everything that has no kind of its own.
 //!
 //! The program is started once per request, says what it has to say in JSON lines, and ends. The protocol is documented
-//! for its authors in `docs/exec-target.md`; its messages are in [`protocol`]. An answer that is not complete is none:
+//! for its authors in `docs/exec-target.md`; its messages are in `protocol`. An answer that is not complete is none:
 //! of an observation it is a failure, of a write it leaves the outcome unknown.
 
 mod protocol;
