@@ -4,9 +4,13 @@
 //! Everything blocks: callers use `spawn_blocking`.
 
 pub mod directory;
+pub mod exec;
 mod process;
 
+use gix::hash::{Kind, hasher};
+
 use crate::core::resource::{Digest, Id};
+use crate::core::spelling::file_digest;
 
 /// One resource that an observation must answer for: everything desired or accepted.
 #[derive(Clone, Copy, Debug)]
@@ -22,4 +26,21 @@ pub struct Expect<'a> {
 pub enum Target {
     /// Files below a directory.
     Directory(directory::Directory),
+    /// A program of the user's.
+    Exec(exec::Exec),
+}
+
+/// Returns the digest that a file of this content has; nothing if the content is a SHA-1 collision attack.
+fn content_digest(bytes: &[u8], executable: bool) -> Option<Digest> {
+    let mut hash = blob_hasher(bytes.len() as u64);
+    hash.update(bytes);
+    let oid = hash.try_finalize().ok()?;
+    Some(file_digest(executable, oid.as_slice()))
+}
+
+/// Starts the hash of a blob as Git names it; what follows is the content.
+fn blob_hasher(size: u64) -> gix::hash::Hasher {
+    let mut hash = hasher(Kind::Sha1);
+    hash.update(format!("blob {size}\0").as_bytes());
+    hash
 }

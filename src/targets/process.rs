@@ -6,11 +6,16 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::time::Instant;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::process::Child;
 
-/// How much of a program's output is kept: its end, where errors stand.
-pub(super) const TAIL: usize = 4096;
+/// How much of a program's output is kept for people: its end, where errors stand.
+const TAIL: usize = 4096;
+/// How much is read at once: what a pipe holds.
+const CHUNK: usize = 64 * 1024;
+/// How long a killed program is waited for.
+const DYING: Duration = Duration::from_secs(5);
 
 /// A program to run once.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +37,8 @@ pub(super) enum Finish {
     Failure(ExitStatus),
     /// It was killed, with its process group, after this time.
     TimedOut(Duration),
+    /// It was killed, with its process group, because nobody wanted to hear more.
+    Stopped,
 }
 
 impl fmt::Display for Finish {
@@ -40,6 +47,7 @@ impl fmt::Display for Finish {
             Self::Success => f.write_str("succeeded"),
             Self::Failure(status) => write!(f, "failed with {status}"),
             Self::TimedOut(after) => write!(f, "was killed after {after:?}"),
+            Self::Stopped => f.write_str("was stopped"),
         }
     }
 }
@@ -50,87 +58,183 @@ impl Command<'_> {
     /// # Errors
     /// If it cannot be started, or its end cannot be learned.
     pub(super) fn run(self) -> io::Result<(Finish, String)> {
-        // A small runtime of its own: the caller's thread may block, and a pipe that a grandchild keeps open must not.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let result = runtime.block_on(self.run_async());
-        runtime.shutdown_background();
-        result
+        let mut tail = Tail::default();
+        let finish = block_on(self.drive(None, &mut |bytes| {
+            tail.push(bytes);
+            true
+        }))?;
+        Ok((finish.0, tail.text()))
     }
 
-    async fn run_async(self) -> io::Result<(Finish, String)> {
-        let deadline = Instant::now() + self.timeout;
-        let (reader, writer) = io::pipe()?;
-        let mut command = self.prepare()?;
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        let mut child = command.spawn()?;
-        // The command holds our ends of the pipe until it is dropped.
-        drop(command);
-        let group = Group::of(&child);
-        let mut reader = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?;
-        let mut tail = Tail::default();
-        let finish = tokio::select! {
-            status = wait_and_read(&mut child, &mut reader, &mut tail) => match status? {
-                status if status.success() => Finish::Success,
-                status => Finish::Failure(status),
-            },
-            () = tokio::time::sleep_until(deadline) => {
-                group.kill();
-                child.wait().await?;
-                Finish::TimedOut(self.timeout)
-            }
-        };
-        // What is in the pipe by now; whoever still holds it is not waited for.
-        let mut buffer = [0; TAIL];
-        while let Ok(read @ 1..) = reader.try_read(&mut buffer) {
-            tail.push(&buffer[..read]);
-        }
+    /// Runs it to its end, gives it `input`, hands what it prints to `hear` until that answers no, and returns the end
+    /// of what it printed on standard error.
+    ///
+    /// # Errors
+    /// If it cannot be started, or its end cannot be learned.
+    pub(super) fn talk(self, input: &[u8], hear: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<(Finish, String)> {
+        let (finish, tail) = block_on(self.drive(Some(input), hear))?;
         Ok((finish, tail.text()))
     }
 
-    pub(super) fn prepare(self) -> io::Result<tokio::process::Command> {
+    /// With input, standard error is kept apart; without, it is heard as well.
+    async fn drive(self, input: Option<&[u8]>, hear: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<(Finish, Tail)> {
+        let (out, out_writer) = io::pipe()?;
+        let (err, err_writer) = match input {
+            Some(_) => io::pipe().map(|(reader, writer)| (Some(reader), writer))?,
+            None => (None, out_writer.try_clone()?),
+        };
+        let (stdin, to) = match input {
+            Some(_) => io::pipe().map(|(reader, writer)| (Stdio::from(reader), Some(writer)))?,
+            None => (Stdio::null(), None),
+        };
+        let mut child = self.spawn(stdin, out_writer.into(), err_writer.into())?;
+        let group = Group::of(&child);
+        let mut streams = Streams {
+            out: Stream::open(Some(out))?,
+            err: Stream::open(err)?,
+            to: to.map(|to| Sender::from_owned_fd(to.into())).transpose()?,
+            input: input.unwrap_or_default(),
+            tail: Tail::default(),
+        };
+        let ended = tokio::time::timeout(self.timeout, streams.attend(&mut child, hear)).await;
+        let finish = match ended {
+            Ok(Ok(Some(status))) if status.success() => Finish::Success,
+            Ok(Ok(Some(status))) => Finish::Failure(status),
+            Ok(Err(error)) => {
+                group.kill();
+                return Err(error);
+            }
+            Ok(Ok(None)) | Err(_) => {
+                group.kill();
+                // What hangs in the kernel does not even die; it is left to itself.
+                if let Ok(waited) = tokio::time::timeout(DYING, child.wait()).await {
+                    waited?;
+                }
+                if ended.is_err() { Finish::TimedOut(self.timeout) } else { Finish::Stopped }
+            }
+        };
+        // What is in the pipes by now; whoever still holds them open is not waited for.
+        streams.drain(hear);
+        Ok((finish, streams.tail))
+    }
+
+    fn spawn(self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
         let (program, arguments) =
             self.argv.split_first().ok_or_else(|| io::Error::other("there is no program to run"))?;
         let mut command = tokio::process::Command::new(program);
-        command.args(arguments).process_group(0).kill_on_drop(true);
+        command.args(arguments).stdin(stdin).stdout(stdout).stderr(stderr);
+        command.process_group(0).kill_on_drop(true);
         if let Some(dir) = self.dir {
             command.current_dir(dir);
         }
-        Ok(command)
+        // Our copies of its ends of the pipes go with the command.
+        command.spawn()
     }
 }
 
-/// Waits for the program, not for the end of its output, which a grandchild may hold open for ever.
-async fn wait_and_read(
-    child: &mut tokio::process::Child,
-    reader: &mut (impl AsyncRead + Unpin),
-    tail: &mut Tail,
-) -> io::Result<ExitStatus> {
-    let mut buffer = [0; TAIL];
-    let mut open = true;
-    loop {
-        tokio::select! {
-            biased;
-            read = reader.read(&mut buffer), if open => match read {
-                Ok(0) | Err(_) => open = false,
-                Ok(read) => tail.push(&buffer[..read]),
-            },
-            status = child.wait() => return status,
+/// Runs on a small runtime of its own: the caller's thread may block, and a pipe that somebody keeps open must not.
+fn block_on<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
+}
+
+/// Everything that goes to a program and comes from it.
+struct Streams<'a> {
+    out: Stream,
+    err: Stream,
+    to: Option<Sender>,
+    input: &'a [u8],
+    tail: Tail,
+}
+
+impl Streams<'_> {
+    /// Serves all streams until the program has ended, not until they have: a grandchild may hold them for ever.
+    /// `None` if nobody wants to hear more.
+    async fn attend(
+        &mut self,
+        child: &mut Child,
+        hear: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> io::Result<Option<ExitStatus>> {
+        loop {
+            tokio::select! {
+                biased;
+                bytes = self.out.read() => if !hear(bytes) { return Ok(None) },
+                bytes = self.err.read() => self.tail.push(bytes),
+                written = write(self.to.as_mut(), self.input) => match written {
+                    Ok(written) if written < self.input.len() => self.input = &self.input[written..],
+                    // All was said, or it does not listen, which is its own business.
+                    Ok(_) | Err(_) => self.to = None,
+                },
+                status = child.wait() => return status.map(Some),
+            }
+        }
+    }
+
+    fn drain(&mut self, hear: &mut dyn FnMut(&[u8]) -> bool) {
+        while let Some(bytes) = self.out.read_now() {
+            if !hear(bytes) {
+                break;
+            }
+        }
+        while let Some(bytes) = self.err.read_now() {
+            self.tail.push(bytes);
+        }
+    }
+}
+
+async fn write(to: Option<&mut Sender>, input: &[u8]) -> io::Result<usize> {
+    match to {
+        Some(_) if input.is_empty() => Ok(0),
+        Some(to) => to.write(input).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What comes from a program; after its end nothing ever comes.
+struct Stream {
+    from: Option<Receiver>,
+    buffer: Vec<u8>,
+}
+
+impl Stream {
+    fn open(from: Option<io::PipeReader>) -> io::Result<Self> {
+        let from = from.map(|from| Receiver::from_owned_fd(from.into())).transpose()?;
+        Ok(Self { from, buffer: vec![0; CHUNK] })
+    }
+
+    async fn read(&mut self) -> &[u8] {
+        let read = match &mut self.from {
+            Some(from) => from.read(&mut self.buffer).await.unwrap_or(0),
+            None => std::future::pending().await,
+        };
+        if read == 0 {
+            self.from = None;
+        }
+        &self.buffer[..read]
+    }
+
+    fn read_now(&mut self) -> Option<&[u8]> {
+        match self.from.as_ref()?.try_read(&mut self.buffer) {
+            Ok(read @ 1..) => Some(&self.buffer[..read]),
+            Ok(_) | Err(_) => None,
         }
     }
 }
 
 /// The process group that a program leads.
 #[derive(Clone, Copy)]
-pub(super) struct Group(Option<rustix::process::Pid>);
+struct Group(Option<rustix::process::Pid>);
 
 impl Group {
-    /// Names the group of a child that was started with `prepare` and is not yet waited for.
-    pub(super) fn of(child: &tokio::process::Child) -> Self {
+    /// Names the group of a child that is not yet waited for.
+    fn of(child: &Child) -> Self {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw))
     }
 
     /// Kills it whole. Its leader is not yet waited for, so that the number cannot be somebody else's.
-    pub(super) fn kill(self) {
+    fn kill(self) {
         if let Some(group) = self.0 {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
@@ -139,13 +243,13 @@ impl Group {
 
 /// The end of a stream.
 #[derive(Default)]
-pub(super) struct Tail {
+struct Tail {
     bytes: Vec<u8>,
     cut: bool,
 }
 
 impl Tail {
-    pub(super) fn push(&mut self, more: &[u8]) {
+    fn push(&mut self, more: &[u8]) {
         self.bytes.extend_from_slice(more);
         if let Some(excess) = self.bytes.len().checked_sub(TAIL).filter(|excess| *excess > 0) {
             self.bytes.drain(..excess);
@@ -154,7 +258,7 @@ impl Tail {
     }
 
     /// Returns it as text that is safe to show.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
         let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
         format!("{}{}", if self.cut { "…" } else { "" }, text.trim())

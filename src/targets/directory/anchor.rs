@@ -58,10 +58,36 @@ pub enum SwapError {
 #[derive(Debug)]
 pub struct Session {
     pub(super) directory: Directory,
-    pub(super) root: Root,
+    /// Dropped before the locks: it may remove its file.
     pub(super) journal: Journal,
-    anchor: Option<OwnedFd>,
+    pub(super) root: Root,
     recovery: Recovery,
+    /// Whatever stands in the anchor's place, if anything does; a swap makes it another.
+    anchor: Option<Lock>,
+    _lock: Lock,
+}
+
+/// A lock on an open file, until dropped.
+#[derive(Debug)]
+struct Lock(OwnedFd);
+
+impl Lock {
+    fn take(fd: impl AsFd) -> Result<Self, LockError> {
+        match rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(LockError::Held),
+            Err(error) => return Err(LockError::Unsupported(explain(error))),
+        }
+        rustix::io::fcntl_dupfd_cloexec(&fd, 0).map(Self).map_err(|error| LockError::Unsupported(explain(error)))
+    }
+}
+
+impl Drop for Lock {
+    /// Unlocks by name: a program that another thread is just starting holds a copy of every open file for a moment,
+    /// and with it the lock.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Directory {
@@ -79,18 +105,12 @@ impl Directory {
     /// See [`LockError`]; nothing was changed, except by an incomplete recovery.
     pub fn lock(&self) -> Result<Session, LockError> {
         let root = Root::open(&self.config.root).map_err(LockError::Root)?;
-        flock(&root)?;
-        let anchor = match open_file(root.as_fd(), ANCHOR.as_bytes()) {
-            Ok(fd) => {
-                flock(&fd)?;
-                Some(fd)
-            }
-            Err(_) => None,
-        };
+        let lock = Lock::take(&root)?;
+        let anchor = open_file(root.as_fd(), ANCHOR.as_bytes()).ok().map(Lock::take).transpose()?;
         root.check(&self.config.root).map_err(LockError::Root)?;
         let recovery = super::recover::run(&root).map_err(LockError::Recovery)?;
         let journal = Journal::new(&root).map_err(|error| LockError::Root(explain(error).into()))?;
-        Ok(Session { directory: self.clone(), root, journal, anchor, recovery })
+        Ok(Session { directory: self.clone(), journal, root, recovery, anchor, _lock: lock })
     }
 }
 
@@ -117,7 +137,7 @@ impl Session {
             return Err(SwapError::Moved(Box::new(seen)));
         }
         let temp = format!("{TEMPORARY}anchor");
-        let fd = put_beside(&self.root, &temp, new).map_err(|why| refused(why.to_string()))?;
+        let lock = put_beside(&self.root, &temp, new).map_err(|why| refused(why.to_string()))?;
         let swapped = step("anchor swap").and_then(|()| match seen {
             AnchorSeen::Absent => super::rename::into_nothing(self.root.as_fd(), temp.as_bytes(), ANCHOR.as_bytes()),
             _ => rustix::fs::renameat(&self.root, &temp, &self.root, ANCHOR),
@@ -130,7 +150,7 @@ impl Session {
                 error => refused(explain(error)),
             });
         }
-        self.anchor = Some(fd);
+        self.anchor = Some(lock);
         step("anchor sync")
             .and_then(|()| rustix::fs::fsync(&self.root))
             .map_err(|error| SwapError::Unknown(explain(error).into()))
@@ -138,16 +158,16 @@ impl Session {
 }
 
 /// Writes an anchor under a temporary name and syncs it.
-fn put_beside(root: &Root, temp: &str, anchor: &Anchor) -> std::io::Result<OwnedFd> {
+fn put_beside(root: &Root, temp: &str, anchor: &Anchor) -> std::io::Result<Lock> {
     let mut json = serde_json::to_vec_pretty(anchor)?;
     json.push(b'\n');
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(root, temp, flags, Mode::from_raw_mode(0o644))?;
-    flock(&fd).map_err(std::io::Error::other)?;
+    let lock = Lock::take(&fd).map_err(std::io::Error::other)?;
     let mut file = std::fs::File::from(fd);
     file.write_all(&json)?;
     file.sync_all()?;
-    Ok(file.into())
+    Ok(lock)
 }
 
 /// Reads the anchor of an open root.
@@ -173,14 +193,6 @@ pub(super) fn read(root: &Root) -> AnchorSeen {
     match serde_json::from_slice(&bytes) {
         Ok(anchor) => AnchorSeen::Present(anchor),
         Err(error) => unread(format!("is no anchor: {error}")),
-    }
-}
-
-fn flock(fd: impl AsFd) -> Result<(), LockError> {
-    match rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(LockError::Held),
-        Err(error) => Err(LockError::Unsupported(explain(error))),
     }
 }
 

@@ -115,10 +115,13 @@ impl Drop for Journal {
     }
 }
 
-/// Reads what an interrupted session left, in pairs of plan and the staged inode's device and number.
+/// A plan, and device and number of the inode that was staged for it, if that was recorded.
+pub(super) type Left = (Plan, Option<(u64, u64)>);
+
+/// Reads what an interrupted session left.
 ///
 /// A torn end is no error: what comes after it was not durable, so that nothing was renamed.
-pub(super) fn left(root: &Root) -> Result<Vec<(Plan, Option<(u64, u64)>)>, String> {
+pub(super) fn left(root: &Root) -> Result<Vec<Left>, String> {
     let stat = match Stat::of(root, NAME) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(Vec::new()),
@@ -129,7 +132,7 @@ pub(super) fn left(root: &Root) -> Result<Vec<(Plan, Option<(u64, u64)>)>, Strin
         return Err(format!("{NAME} is not a file of ours: look at it, and remove it"));
     }
     let fd = open_file(root.as_fd(), NAME.as_bytes()).map_err(super::beneath::explain)?;
-    let mut plans: Vec<(Plan, Option<(u64, u64)>)> = Vec::new();
+    let mut plans: Vec<Left> = Vec::new();
     for line in BufReader::new(File::from(fd)).split(b'\n') {
         let line = line.map_err(|error| error.to_string())?;
         match serde_json::from_slice(&line) {

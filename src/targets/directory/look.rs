@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use gix::hash::{ObjectId, hasher};
 use rustix::io::Errno;
 
 use super::beneath::{explain, open_file};
@@ -11,6 +10,7 @@ use super::hook::step;
 use super::stat::{Kind, Stat};
 use crate::core::resource::Digest;
 use crate::core::spelling::{file_digest, link_digest};
+use crate::targets::blob_hasher;
 
 /// How much of a file is read at once: large enough that the system call does not count, small enough for a stack of
 /// threads to hold one each.
@@ -90,6 +90,7 @@ fn file(dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Result<Digest, Unreada
     let mut buffer = vec![0; CHUNK.min(usize::try_from(stat.mark.size).unwrap_or(CHUNK).max(1))];
     let mut left = stat.mark.size;
     loop {
+        step("chunk").map_err(Unreadable::Errno)?;
         match rustix::io::read(fd.as_fd(), &mut buffer) {
             Ok(0) if left == 0 => break,
             Ok(read) if read > 0 && read as u64 <= left => {
@@ -105,26 +106,13 @@ fn file(dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Result<Digest, Unreada
     Ok(file_digest(stat.executable(), oid.as_slice()))
 }
 
-/// Returns the digest that a file of this content has; nothing if the content is a SHA-1 collision attack.
-pub(super) fn content_digest(bytes: &[u8], executable: bool) -> Option<Digest> {
-    let mut hash = blob_hasher(bytes.len() as u64);
-    hash.update(bytes);
-    let oid: ObjectId = hash.try_finalize().ok()?;
-    Some(file_digest(executable, oid.as_slice()))
-}
-
-fn blob_hasher(size: u64) -> gix::hash::Hasher {
-    let mut hash = hasher(gix::hash::Kind::Sha1);
-    hash.update(format!("blob {size}\0").as_bytes());
-    hash
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::super::hook;
     use super::*;
+    use crate::targets::content_digest;
 
     fn at(dir: &std::path::Path) -> super::super::beneath::Root {
         super::super::beneath::Root::open(dir).unwrap()
@@ -166,6 +154,26 @@ mod tests {
         });
         match look(root.as_fd(), b"f") {
             Look::There(_, digest) => assert_eq!(Some(digest), content_digest(b"two two", false)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn half_of_one_content_and_half_of_another_is_no_content() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = at(temp.path());
+        let path = temp.path().join("f");
+        fs::write(&path, vec![b'a'; 2 * CHUNK]).unwrap();
+        let mut chunks = 0;
+        let _hook = hook::set(move |name| {
+            chunks += u32::from(name == "chunk");
+            if chunks == 2 {
+                fs::write(&path, vec![b'b'; 2 * CHUNK]).unwrap();
+            }
+            Ok(())
+        });
+        match look(root.as_fd(), b"f") {
+            Look::There(_, digest) => assert_eq!(Some(digest), content_digest(&[b'b'; 2 * CHUNK], false)),
             other => panic!("{other:?}"),
         }
     }

@@ -1,20 +1,21 @@
 //! Files below a directory as a target (`DESIGN.md`, "Targets"; `GUARDS.md` 5.7, 5.8, 9).
 //!
 //! Each file or symbolic link below the root is a resource; its identity is its path. What is neither expected nor in an
-//! exclusive directory is invisible. Nothing outside the root is ever reached through a link ([`beneath`]), and nothing
+//! exclusive directory is invisible. Nothing outside the root is ever reached through a link (`beneath`), and nothing
 //! that stands in the way is removed with what is in it.
 //!
-//! - [`observe`]: reading; digests are remembered in a [`StatCache`].
-//! - [`anchor`]: the claim on the directory and the lock around writing; a [`Session`] is what holds the lock.
-//! - [`write`]: writing with preconditions, in batches; [`recover`] makes good what a crash left of one.
-//! - [`reload`]: the commands that make programs notice, and those that say whether they work.
-//! - [`watch`]: wakes when something changed; carries no data.
+//! - `observe`: reading; digests are remembered in a [`StatCache`].
+//! - `anchor`: the claim on the directory and the lock around writing; a [`Session`] is what holds the lock.
+//! - `write`: writing with preconditions, in batches; `recover` makes good what a crash left of one.
+//! - `reload`: the commands that make programs notice, and those that say whether they work.
+//! - `watch`: wakes when something changed; carries no data.
 
 mod anchor;
 mod attributes;
 mod beneath;
 mod cache;
 mod hook;
+mod job;
 mod journal;
 mod list;
 mod look;

@@ -1,7 +1,6 @@
 //! Reads what the directory holds: one pass over sorted identities, one `openat2` per directory, one `statx` per file.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -73,40 +72,35 @@ struct Name<'a> {
     asked: bool,
 }
 
-type Seen = Vec<(Id, Live)>;
+/// What was seen of each name, in the order of the names.
+type Seen = (Id, Live);
 
 /// Looks at every name, in up to four threads.
-fn walk(root: &Root, names: &[Name<'_>], cache: &StatCache, now: Timestamp) -> (Seen, Vec<Entry>) {
-    let one = |names: &[Name<'_>]| {
-        let mut walker = Walker::new(root, cache, now);
-        names.iter().for_each(|name| walker.visit(name));
+fn walk(root: &Root, names: &[Name<'_>], cache: &StatCache, now: Timestamp) -> (Vec<Seen>, Vec<Entry>) {
+    let mut seen: Vec<Seen> = names.iter().map(|name| (name.id.clone(), Live::Gone)).collect();
+    let one = |names: &[Name<'_>], seen: &mut [Seen]| {
+        let mut walker = Walker::new(root, cache, now, seen);
+        names.iter().enumerate().for_each(|(at, name)| walker.visit(at, name));
         walker.finish()
     };
-    if names.len() < ALONE {
-        return one(names);
-    }
-    let chunks: Vec<&[Name<'_>]> = names.chunks(CHUNK).collect();
-    let results: Vec<Mutex<(Seen, Vec<Entry>)>> = chunks.iter().map(|_| Mutex::default()).collect();
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((chunk, result)) = {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    chunks.get(at).zip(results.get(at))
-                } {
-                    *result.lock().unwrap_or_else(PoisonError::into_inner) = one(chunk);
-                }
-            });
-        }
-    });
-    let (mut seen, mut fresh) = (Vec::with_capacity(names.len()), Vec::new());
-    for result in results {
-        let (chunk, entries) = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-        seen.extend(chunk);
-        fresh.extend(entries);
-    }
+    let fresh = if names.len() < ALONE {
+        one(names, &mut seen)
+    } else {
+        let shares = Mutex::new(names.chunks(CHUNK).zip(seen.chunks_mut(CHUNK)));
+        let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || std::iter::from_fn(next).flat_map(|(names, seen)| one(names, seen)).collect::<Vec<_>>();
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().flat_map(join).collect()
+        })
+    };
+    // What nobody asked for and vanished after it was listed is nobody's business.
+    let mut asked = names.iter().map(|name| name.asked);
+    seen.retain(|(_, live)| asked.next() == Some(true) || *live != Live::Gone);
     (seen, fresh)
 }
 
@@ -125,18 +119,16 @@ struct Walker<'a> {
     now: Timestamp,
     words: Words,
     frames: Vec<Frame>,
-    seen: Seen,
+    seen: &'a mut [Seen],
     fresh: Vec<Entry>,
-    unasked: Vec<usize>,
 }
 
 impl<'a> Walker<'a> {
-    fn new(root: &'a Root, cache: &'a StatCache, now: Timestamp) -> Self {
-        let (frames, seen, fresh, unasked) = Default::default();
-        Self { root, cache, now, words: Words::default(), frames, seen, fresh, unasked }
+    fn new(root: &'a Root, cache: &'a StatCache, now: Timestamp, seen: &'a mut [Seen]) -> Self {
+        Self { root, cache, now, words: Words::default(), frames: Vec::new(), seen, fresh: Vec::new() }
     }
 
-    fn visit(&mut self, name: &Name<'_>) {
+    fn visit(&mut self, at: usize, name: &Name<'_>) {
         let live = match path_of(name.id) {
             Ok(path) => {
                 let (dir, leaf) = split(&path);
@@ -145,15 +137,12 @@ impl<'a> Walker<'a> {
             }
             Err(why) => Live::Unread(why.to_string().into()),
         };
-        if live == Live::Gone {
-            if let Some(frame) = self.frames.last_mut() {
-                frame.gone.push(self.seen.len());
-            }
-            if !name.asked {
-                self.unasked.push(self.seen.len());
-            }
+        if live == Live::Gone
+            && let Some(frame) = self.frames.last_mut()
+        {
+            frame.gone.push(at);
         }
-        self.seen.push((name.id.clone(), live));
+        self.seen[at].1 = live;
     }
 
     /// Makes the top frame the directory `dir`, or the one above it that could not be opened.
@@ -166,9 +155,14 @@ impl<'a> Walker<'a> {
             Some(Frame { path, .. }) if path == dir => return,
             Some(Frame { path, opened: Ok(above), .. }) => {
                 let rest = below(dir, path).expect("frames that are not above were left");
-                open_dir(above.as_fd(), rest, SEARCH).map_err(|error| closed(above.as_fd(), rest, path, error))
+                step("open directory")
+                    .and_then(|()| open_dir(above.as_fd(), rest, SEARCH))
+                    .map_err(|error| closed(above.as_fd(), rest, path, error))
             }
-            None => self.root.dir(dir, SEARCH),
+            None => match step("open directory") {
+                Ok(()) => self.root.dir(dir, SEARCH),
+                Err(error) => Err(Closed::Unread(explain(error).into())),
+            },
         };
         self.frames.push(Frame { path: dir.to_vec(), opened, gone: Vec::new() });
     }
@@ -222,17 +216,11 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn finish(mut self) -> (Seen, Vec<Entry>) {
+    fn finish(mut self) -> Vec<Entry> {
         while let Some(frame) = self.frames.pop() {
             self.leave(frame);
         }
-        // What nobody asked for and vanished after it was listed is nobody's business.
-        for at in self.unasked.into_iter().rev() {
-            if self.seen[at].1 == Live::Gone {
-                self.seen.remove(at);
-            }
-        }
-        (self.seen, self.fresh)
+        self.fresh
     }
 }
 

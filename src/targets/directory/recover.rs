@@ -19,6 +19,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::beneath::{Closed, READ, Root, explain};
+use super::hook::step;
 use super::journal::{self, Plan};
 use super::look::{Look, look};
 use super::path::{TEMPORARY, split};
@@ -48,7 +49,10 @@ pub(super) fn run(root: &Root) -> Result<Recovery, Arc<str>> {
         Ok(()) | Err(Errno::NOENT | Errno::ROFS | Errno::ACCESS | Errno::PERM) => {}
         Err(error) => return Err(explain(error).into()),
     }
-    journal::remove(root).or_else(|error| if recovery.resolved == 0 { Ok(()) } else { Err(error) }).map_err(explain)?;
+    step("recover journal")
+        .and_then(|()| journal::remove(root))
+        .or_else(|error| if recovery.resolved == 0 { Ok(()) } else { Err(error) })
+        .map_err(explain)?;
     Ok(recovery)
 }
 
@@ -66,6 +70,7 @@ fn one(root: &Root, plan: &Plan, staged: Option<(u64, u64)>, recovery: &mut Reco
     };
     let at = fd.as_fd();
     let failed = |error: Errno| Arc::<str>::from(format!("`{}`: {}", plan.leaf, explain(error)));
+    step("recover").map_err(failed)?;
     let in_temp = inode(at, plan.temp.as_bytes()).map_err(failed)?;
     let in_aside = inode(at, plan.aside.as_bytes()).map_err(failed)?;
     if in_temp.is_some() && (staged.is_none() || in_temp == staged) {
@@ -74,11 +79,12 @@ fn one(root: &Root, plan: &Plan, staged: Option<(u64, u64)>, recovery: &mut Reco
         let old = Old { at, name: &plan.temp, leaf: &leaf, plan, staged };
         old.resolve(recovery).map_err(failed)?;
     }
+    step("recover aside").map_err(failed)?;
     if in_aside.is_some() {
         let old = Old { at, name: &plan.aside, leaf: &leaf, plan, staged };
         old.resolve(recovery).map_err(failed)?;
     }
-    rustix::fs::fsync(&fd).map_err(failed)
+    step("recover sync").and_then(|()| rustix::fs::fsync(&fd)).map_err(failed)
 }
 
 /// Old content under a temporary name, not yet known to be what was observed.
@@ -99,7 +105,7 @@ impl Old<'_> {
                 result => result,
             };
         }
-        if in_place == inode(self.at, self.name.as_bytes())? {
+        if in_place == self.inode()? {
             return rustix::fs::unlinkat(self.at, self.name, AtFlags::empty());
         }
         if self.staged.is_none() || in_place != self.staged {
@@ -110,11 +116,15 @@ impl Old<'_> {
         }
         match rename::exchange(self.at, self.name.as_bytes(), self.leaf)? {
             // What came out is the new content, or what somebody put in its place just now.
-            Exchange::Done if inode(self.at, self.name.as_bytes())? == self.staged => {
+            Exchange::Done if step("recover exchanged").and_then(|()| self.inode())? == self.staged => {
                 rustix::fs::unlinkat(self.at, self.name, AtFlags::empty())
             }
             Exchange::Done | Exchange::Lacking => self.keep(recovery),
         }
+    }
+
+    fn inode(&self) -> rustix::io::Result<Option<(u64, u64)>> {
+        inode(self.at, self.name.as_bytes())
     }
 
     fn as_observed(&self) -> rustix::io::Result<bool> {

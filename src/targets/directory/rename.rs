@@ -21,7 +21,7 @@ pub(super) fn into_nothing(dir: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> rusti
     match step("rename noreplace").and_then(|()| rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE))
     {
         Err(error) if lacks(error) => {
-            rustix::fs::linkat(dir, from, dir, to, AtFlags::empty())?;
+            step("link").and_then(|()| rustix::fs::linkat(dir, from, dir, to, AtFlags::empty()))?;
             step("linked").and_then(|()| rustix::fs::unlinkat(dir, from, AtFlags::empty())).inspect_err(|_| {
                 // Back to one name; if that fails too, both names hold the same and nothing is lost.
                 let _ = rustix::fs::unlinkat(dir, to, AtFlags::empty());

@@ -11,13 +11,14 @@ use rustix::io::Errno;
 use super::attributes;
 use super::beneath::{Closed, READ, Root, explain, open_file};
 use super::hook::step;
-use super::look::content_digest;
+use super::job::Stop;
 use super::path::split;
 use super::stat::{Kind, Stat};
 use super::write::Dirs;
 use crate::core::resource::Digest;
 use crate::core::spelling::{id_from_bytes, link_digest};
-use crate::core::write::{Content, Outcome};
+use crate::core::write::Content;
+use crate::targets::content_digest;
 
 /// Permissions of a directory that had to be made.
 const DIRECTORY: Mode = Mode::from_raw_mode(0o755);
@@ -82,8 +83,9 @@ impl Place<'_> {
         step("write content")?;
         file.write_all(bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let fd = OwnedFd::from(file);
+        // What cannot be opened cannot be copied: better refused than with permissions that nobody chose.
         let held = match old {
-            Some(stat) if stat.kind == Kind::File => open_file(self.dir, self.leaf).ok().zip(Some(stat)),
+            Some(stat) if stat.kind == Kind::File => Some((open_file(self.dir, self.leaf)?, stat)),
             _ => None,
         };
         step("attributes")?;
@@ -93,10 +95,10 @@ impl Place<'_> {
 }
 
 /// Opens the directory of what is to be updated or deleted.
-pub(super) fn existing_dir(root: &Root, path: &[u8]) -> Result<OwnedFd, Outcome> {
+pub(super) fn existing_dir(root: &Root, path: &[u8]) -> Result<OwnedFd, Stop> {
     root.dir(path, READ).map_err(|closed| match closed {
-        Closed::Absent => Outcome::Moved(format!("its directory `{}` is gone", id_from_bytes(path)).into()),
-        Closed::Unread(why) => Outcome::Refused(why),
+        Closed::Absent => Stop::Moved(format!("its directory `{}` is gone", id_from_bytes(path)).into()),
+        Closed::Unread(why) => Stop::Refused(why),
     })
 }
 

@@ -77,19 +77,7 @@ fn start(
     let below = root.clone();
     let config = notify::Config::default().with_follow_symlinks(false);
     let handle = move |event: notify::Result<notify::Event>| {
-        let meaning = match &event {
-            Ok(event) => meaning(event, &below),
-            Err(error) => {
-                if matches!(error.kind, ErrorKind::MaxFilesWatch) {
-                    set(&state, WatchState::Polling(explain(error)));
-                }
-                Meaning::Changed
-            }
-        };
-        if meaning == Meaning::Lost {
-            set(&state, WatchState::Lost);
-        }
-        if meaning != Meaning::Nothing {
+        if react(&event, &below, &state) {
             // Nobody listens any more only while it is being dropped.
             let _ = wake.send(());
         }
@@ -97,6 +85,25 @@ fn start(
     let mut watcher = notify::RecommendedWatcher::new(handle, config)?;
     watcher.watch(&root, RecursiveMode::Recursive)?;
     Ok(watcher)
+}
+
+/// Notes what an event says of the watch itself, and tells whether it wakes.
+fn react(event: &notify::Result<notify::Event>, root: &Path, state: &Mutex<WatchState>) -> bool {
+    match event.as_ref().map(|event| meaning(event, root)) {
+        Ok(Meaning::Nothing) => false,
+        Ok(Meaning::Changed) => true,
+        Ok(Meaning::Lost) => {
+            set(state, WatchState::Lost);
+            true
+        }
+        // A new directory could not be watched; what the others say still wakes.
+        Err(error) => {
+            if matches!(error.kind, ErrorKind::MaxFilesWatch) {
+                set(state, WatchState::Polling(explain(error)));
+            }
+            true
+        }
+    }
 }
 
 fn meaning(event: &notify::Event, root: &Path) -> Meaning {
@@ -149,5 +156,73 @@ fn explain(error: &notify::Error) -> Arc<str> {
                 .into()
         }
         _ => error.to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{Config, Directory, StatCache};
+    use super::*;
+    use crate::core::resource::Id;
+    use crate::targets::Expect;
+
+    #[test]
+    fn the_limit_of_watches_is_said_and_wakes() {
+        let state = Mutex::new(WatchState::Watching);
+        let limit = Err(notify::Error::new(ErrorKind::MaxFilesWatch));
+        assert!(react(&limit, Path::new("/x"), &state));
+        let state = state.into_inner().unwrap();
+        assert!(matches!(state, WatchState::Polling(why) if why.contains("max_user_watches")));
+    }
+
+    #[test]
+    fn reading_and_our_own_files_mean_nothing_and_all_else_does() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap();
+        let file = root.join("file");
+        fs::write(&file, "one").unwrap();
+        let (send, events) = mpsc::channel();
+        let mut watcher = notify::recommended_watcher(send).unwrap();
+        watcher.watch(&root, RecursiveMode::Recursive).unwrap();
+        // Events come in the order of what happened, so that a file made at the end ends what is looked at.
+        let mut marks = 0;
+        let mut meant = |act: &dyn Fn()| {
+            act();
+            marks += 1;
+            let mark = root.join(format!("mark-{marks}"));
+            fs::write(&mark, "").unwrap();
+            let until_mark = std::iter::from_fn(|| {
+                let event = events.recv_timeout(Duration::from_secs(60)).expect("the mark comes").unwrap();
+                // What is left of the last mark means nothing here.
+                let of_mark = event.paths.iter().any(|path| path.to_string_lossy().contains("/mark-"));
+                (!event.paths.contains(&mark)).then(|| (!of_mark).then(|| meaning(&event, &root)))
+            });
+            until_mark.flatten().collect::<Vec<_>>()
+        };
+        let changed = |meant: &[Meaning]| meant.contains(&Meaning::Changed);
+        let directory =
+            Directory::open(Config { root: root.clone(), exclusive: true, reload: vec![] }).expect("it makes sense");
+        let quiet = meant(&|| {
+            let id = Id::new("file");
+            let expect = [Expect { id: &id, digest: None }];
+            directory.observe(&expect, &mut StatCache::new(), jiff::Timestamp::now());
+            let mut session = directory.lock().unwrap();
+            let anchor = r#"{"target":"","application":"","ledger":"","epoch":0,"token":"","seq":0}"#;
+            session.swap(&session.read_anchor(), &serde_json::from_str(anchor).unwrap()).unwrap();
+            fs::write(root.join(".holdfast-tmp-1"), "").unwrap();
+        });
+        assert!(!quiet.is_empty() && !changed(&quiet), "{quiet:?}");
+        for act in [
+            &(|| fs::write(&file, "two").unwrap()) as &dyn Fn(),
+            &|| fs::rename(&file, root.join("renamed")).unwrap(),
+            &|| fs::remove_file(root.join("renamed")).unwrap(),
+            &|| fs::create_dir(root.join("dir")).unwrap(),
+            &|| std::os::unix::fs::symlink("x", root.join("link")).unwrap(),
+            &|| fs::write(root.join("dir/.holdfast"), "theirs").unwrap(),
+        ] {
+            assert!(changed(&meant(act)));
+        }
     }
 }

@@ -131,7 +131,7 @@ fn create(id: &str, content: Content) -> WriteOp {
 }
 
 fn file_digest(content: &str) -> Digest {
-    look::content_digest(content.as_bytes(), false).unwrap()
+    crate::targets::content_digest(content.as_bytes(), false).unwrap()
 }
 
 fn tree(root: &Path) -> BTreeMap<String, String> {

@@ -26,7 +26,7 @@ fn files_and_links_are_what_git_would_record() {
     assert_eq!((plain.nature.vitals, plain.nature.group), (Vitals::CONTENT, None));
     assert!(plain.touch.at.is_some());
     let run = fixture.here("bin/run");
-    assert_eq!(run.digest, look::content_digest(b"#!/bin/sh\n", true).unwrap());
+    assert_eq!(run.digest, crate::targets::content_digest(b"#!/bin/sh\n", true).unwrap());
     assert_eq!(run.nature.vitals, Vitals::CONTENT.with(Vitals::EXECUTABLE));
     assert_eq!(run.nature.group.as_deref(), Some("bin"));
     assert_eq!(fixture.here("bin/empty").nature.vitals, Vitals::default());
@@ -228,6 +228,25 @@ fn an_extra_that_vanishes_while_it_is_looked_at_is_not_reported() {
 }
 
 #[test]
+fn each_directory_is_opened_once_and_each_name_looked_at_once() {
+    let fixture = Fixture::new();
+    let paths = ["a", "a-b/x", "b/a", "b/c/d/e", "b/c/d/f", "b/c/g", "b/h", "c", "d/e"];
+    for path in paths {
+        fixture.put(path, "");
+    }
+    let (opened, stats) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (count_opened, count_stats) = (Rc::clone(&opened), Rc::clone(&stats));
+    let _hook = hook::set(move |name| {
+        count_opened.set(count_opened.get() + u32::from(name == "open directory"));
+        count_stats.set(count_stats.get() + u32::from(name == "stat"));
+        Ok(())
+    });
+    fixture.observe(&paths);
+    // The root, a-b, b, b/c/d, b/c and d; b/c is opened after what is deeper, as its names come later.
+    assert_eq!((opened.get(), stats.get()), (6, 9));
+}
+
+#[test]
 fn a_known_file_is_not_read_again_unless_it_would_cause_a_write() {
     let fixture = Fixture::new();
     let path = fixture.put("a", "one");
@@ -285,5 +304,5 @@ fn large_and_sparse_files_are_read_in_pieces() {
     fs::File::create(fixture.root.join("sparse")).unwrap().set_len(size).unwrap();
     let here = fixture.here("sparse");
     let zeros = vec![0; usize::try_from(size).unwrap()];
-    assert_eq!(here.digest, look::content_digest(&zeros, false).unwrap());
+    assert_eq!(here.digest, crate::targets::content_digest(&zeros, false).unwrap());
 }

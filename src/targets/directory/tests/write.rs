@@ -109,7 +109,6 @@ fn an_update_replaces_the_name_and_never_the_content_of_a_hard_link() {
 }
 
 #[test]
-#[ignore = "fails: a defect of the target or of the test, not looked into yet"]
 fn nothing_is_written_through_a_link() {
     let fixture = Fixture::new();
     fixture.link("out", "../outside");
@@ -256,7 +255,6 @@ fn a_stranger_who_removes_the_new_content_gets_the_old_back() {
 }
 
 #[test]
-#[ignore = "fails: a defect of the target or of the test, not looked into yet"]
 fn a_file_system_without_the_renames_keeps_every_promise() {
     let lacking = |name| matches!(name, "rename exchange" | "rename noreplace");
     let lack = move || hook::set(move |name| if lacking(name) { Err(Errno::INVAL) } else { Ok(()) });
@@ -300,7 +298,6 @@ fn a_file_system_without_the_renames_keeps_every_promise() {
 }
 
 #[test]
-#[ignore = "fails: a defect of the target or of the test, not looked into yet"]
 fn a_full_quota_read_only_or_forbidding_file_system_refuses_and_loses_nothing() {
     let moments = [
         "journal plan",
@@ -379,7 +376,6 @@ fn old_content_that_cannot_be_removed_is_made_good_by_the_next_session() {
 }
 
 #[test]
-#[ignore = "fails: a defect of the target or of the test, not looked into yet"]
 fn something_that_is_no_file_is_replaced_but_a_directory_only_if_it_is_empty() {
     let fixture = Fixture::new();
     let fifo = fixture.root.join("fifo");
