@@ -7,6 +7,7 @@ pub mod core;
 pub mod crash;
 pub mod git;
 pub mod render;
+pub mod server;
 pub mod signatures;
 pub mod store;
 pub mod targets;
