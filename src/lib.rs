@@ -1,5 +1,6 @@
 //! holdfast: a GitOps controller that cannot be made to amplify a bad commit.
 
+pub mod alerts;
 pub mod clock;
 pub mod config;
 pub mod controller;

@@ -84,7 +84,7 @@ pub async fn freeze(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let body = match body::read(&headers, body, body::API).await {
+    let body = match body::read(&headers, body, body::API, shared.body).await {
         Ok(body) => body,
         Err(response) => return response,
     };
@@ -166,10 +166,11 @@ pub async fn approve(
 /// Checks the token before the body is read, and reads it.
 async fn told<T: DeserializeOwned>(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<(Caller, T), Response> {
     let caller = access::write(headers, shared.tokens.as_ref()).map_err(axum::response::IntoResponse::into_response)?;
-    let body = body::read(headers, body, body::API).await?;
+    let body = body::read(headers, body, body::API, shared.body).await?;
     Ok((caller, parse(&body)?))
 }
 
+#[expect(clippy::result_large_err, reason = "an answer is made once a request, and is on its way out")]
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
     serde_json::from_slice(body)
         .map_err(|error| reply::error(StatusCode::BAD_REQUEST, format!("the body is not as it should be: {error}")))

@@ -15,20 +15,17 @@ pub const DELIVERY: usize = 5 * 1024 * 1024;
 /// The largest request to the API: names and a reason.
 pub const API: usize = 64 * 1024;
 
-/// How long a body may take: five megabytes over a slow line, and no more.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Reads a whole body.
 ///
 /// # Errors
 /// The answer to a body that is too large, too slow or broken off.
-pub async fn read(headers: &HeaderMap, body: Body, largest: usize) -> Result<Bytes, Response> {
+pub async fn read(headers: &HeaderMap, body: Body, largest: usize, within: Duration) -> Result<Bytes, Response> {
     let too_large = || reply::error(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {largest} bytes"));
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > largest) {
         return Err(too_large());
     }
-    match tokio::time::timeout(TIMEOUT, axum::body::to_bytes(body, largest)).await {
+    match tokio::time::timeout(within, axum::body::to_bytes(body, largest)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         // What was read is at most `largest`; more than that and a line that broke are not told apart further.
         Ok(Err(_)) if length.is_none() => Err(too_large()),

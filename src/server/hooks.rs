@@ -94,7 +94,7 @@ pub async fn receive(
         tracing::warn!(%peer, ?service, "a delivery was refused: `webhooks` has no secret for that service");
         return reply::error(StatusCode::NOT_FOUND, "not found");
     };
-    let body = match body::read(&headers, body, body::DELIVERY).await {
+    let body = match body::read(&headers, body, body::DELIVERY, shared.body).await {
         Ok(body) => body,
         Err(response) => return response,
     };

@@ -61,21 +61,24 @@ pub struct Limits {
     elsewhere: Limiter,
     here: Limiter,
     connections: Mutex<HashMap<Source, usize>>,
+    connections_here: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let limiter = |rate: NonZeroU32| {
-            RateLimiter::dashmap(
-                Quota::per_second(rate)
-                    .allow_burst(rate.saturating_mul(NonZeroU32::new(BURST).unwrap_or(NonZeroU32::MIN))),
-            )
-        };
-        Self { elsewhere: limiter(ELSEWHERE), here: limiter(HERE), connections: Mutex::default() }
+        Self::new(HERE, CONNECTIONS_HERE)
     }
 }
 
 impl Limits {
+    /// Makes limits with others than usual for this machine.
+    pub fn new(here: NonZeroU32, connections_here: usize) -> Self {
+        let burst = NonZeroU32::new(BURST).unwrap_or(NonZeroU32::MIN);
+        let limiter =
+            |rate: NonZeroU32| RateLimiter::dashmap(Quota::per_second(rate).allow_burst(rate.saturating_mul(burst)));
+        Self { elsewhere: limiter(ELSEWHERE), here: limiter(here), connections: Mutex::default(), connections_here }
+    }
+
     /// Tells whether a source may ask once more now.
     pub fn allows(&self, source: Source) -> bool {
         let limiter = if source == Source::Here { &self.here } else { &self.elsewhere };
@@ -87,7 +90,7 @@ impl Limits {
 
     /// Takes one of a source's connections, if it has one left; it is given back when dropped.
     pub fn connect(self: &Arc<Self>, source: Source) -> Option<Connection> {
-        let most = if source == Source::Here { CONNECTIONS_HERE } else { CONNECTIONS_ELSEWHERE };
+        let most = if source == Source::Here { self.connections_here } else { CONNECTIONS_ELSEWHERE };
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let count = connections.entry(source).or_default();
         if *count >= most {

@@ -21,14 +21,30 @@ use tower_service::Service as _;
 use super::limits::{CONNECTIONS, Limits, Source};
 use super::reply;
 
-/// How long a request's headers may take, and how long a connection may stay idle between requests.
-const HEADERS: Duration = Duration::from_secs(10);
+/// How long each step of a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// A request's headers; also how long a connection may stay idle between requests.
+    pub headers: Duration,
+    /// A request's body.
+    pub body: Duration,
+    /// A connection as a whole; a client that reads slowly holds it no longer.
+    pub connection: Duration,
+    /// A request under way when the connection, or the server, ends.
+    pub grace: Duration,
+}
 
-/// How long a connection is used; a client that reads slowly holds it no longer.
-const CONNECTION: Duration = Duration::from_secs(60);
-
-/// How long a request under way has when the connection, or the server, ends.
-const GRACE: Duration = Duration::from_secs(5);
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            headers: Duration::from_secs(10),
+            // Five megabytes over a slow line, and no more.
+            body: Duration::from_secs(20),
+            connection: Duration::from_secs(60),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
 
 /// The longest head of a request.
 const HEAD: usize = 32 * 1024;
@@ -37,7 +53,13 @@ const HEAD: usize = 32 * 1024;
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Takes connections until it is told to stop, and lets requests under way end.
-pub async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Arc<Limits>,
+    bounds: Bounds,
+    mut stop: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -64,12 +86,12 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, m
         let (router, limits, stop) = (router.clone(), limits.clone(), stop.clone());
         connections.spawn(async move {
             let _held = (place, counted);
-            converse(stream, peer, router, limits, stop).await;
+            converse(stream, peer, router, limits, bounds, stop).await;
         });
     }
     let all = async { while connections.join_next().await.is_some() {} };
     // Whoever is not done by then is cut off when the set is dropped.
-    let _ = tokio::time::timeout(GRACE, all).await;
+    let _ = tokio::time::timeout(bounds.grace, all).await;
 }
 
 /// Serves one connection.
@@ -78,6 +100,7 @@ async fn converse(
     peer: SocketAddr,
     router: Router,
     limits: Arc<Limits>,
+    bounds: Bounds,
     mut stop: watch::Receiver<bool>,
 ) {
     // Small answers should not wait for more to send.
@@ -95,7 +118,7 @@ async fn converse(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
+        .header_read_timeout(bounds.headers)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -106,9 +129,9 @@ async fn converse(
             }
             return;
         }
-        () = tokio::time::sleep(CONNECTION) => {}
+        () = tokio::time::sleep(bounds.connection) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(GRACE, connection).await;
+    let _ = tokio::time::timeout(bounds.grace, connection).await;
 }

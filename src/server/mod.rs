@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use self::backend::{ApproveRequest, Backend, Caller, FreezeRequest, Query, Refusal, ThawRequest, View};
 use self::limits::Limits;
+use self::listen::Bounds;
 use self::secrets::SecretFile;
 use crate::config::{Api, Webhooks};
 
@@ -48,12 +49,14 @@ struct Shared {
     gitea: Option<SecretFile>,
     tokens: Option<SecretFile>,
     freeze_secret: Option<SecretFile>,
+    /// How long a body may take.
+    body: Duration,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
 }
 
 impl Shared {
-    fn new(webhooks: &Webhooks, api: &Api, backend: Arc<dyn Backend>) -> Self {
+    fn new(webhooks: &Webhooks, api: &Api, backend: Arc<dyn Backend>, body: Duration) -> Self {
         let secret = |path: &Option<std::path::PathBuf>| path.as_deref().map(|path: &Path| SecretFile::new(path));
         let Webhooks { github, gitlab, gitea } = webhooks;
         let Api { token_file, freeze_secret_file } = api;
@@ -64,6 +67,7 @@ impl Shared {
             gitea: secret(gitea),
             tokens: secret(token_file),
             freeze_secret: secret(freeze_secret_file),
+            body,
             reads: Arc::new(Semaphore::new(READS)),
             writes: Arc::new(Semaphore::new(WRITES)),
         }
@@ -143,6 +147,17 @@ impl Server {
     /// # Errors
     /// Those of listening, such as an address in use.
     pub fn start(listen: SocketAddr, webhooks: &Webhooks, api: &Api, backend: Arc<dyn Backend>) -> io::Result<Self> {
+        Self::start_within(listen, webhooks, api, backend, Bounds::default(), Limits::default())
+    }
+
+    fn start_within(
+        listen: SocketAddr,
+        webhooks: &Webhooks,
+        api: &Api,
+        backend: Arc<dyn Backend>,
+        bounds: Bounds,
+        limits: Limits,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(READS + WRITES)
@@ -151,10 +166,10 @@ impl Server {
             .build()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind(listen))?;
         let address = listener.local_addr()?;
-        let router = router(Arc::new(Shared::new(webhooks, api, backend)));
+        let router = router(Arc::new(Shared::new(webhooks, api, backend, bounds.body)));
         let (stop, stopped) = watch::channel(false);
         let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
-            runtime.block_on(listen::serve(listener, router, Arc::new(Limits::default()), stopped));
+            runtime.block_on(listen::serve(listener, router, Arc::new(limits), bounds, stopped));
             // A backend that does not answer must not keep the process from ending.
             runtime.shutdown_timeout(Duration::from_secs(1));
         })?;
