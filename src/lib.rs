@@ -1,5 +1,6 @@
 //! holdfast: a GitOps controller that cannot be made to amplify a bad commit.
 
+pub mod alerts;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod core;
 pub mod crash;
 pub mod git;
 pub mod render;
+pub mod server;
 pub mod signatures;
 pub mod store;
 pub mod targets;

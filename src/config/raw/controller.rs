@@ -78,7 +78,8 @@ pub struct RawSecret {
 #[derive(Deserialize, JsonSchema, Debug, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawApi {
-    /// The bearer token: reads from elsewhere, freezes, thaws, approves.
+    /// Bearer tokens, one a line: reads from elsewhere, freezes, thaws. `PRINCIPAL TOKEN` on a line also approves, as that
+    /// principal.
     pub token_file: Option<String>,
     /// The HMAC secret that can freeze and nothing else.
     pub freeze_secret_file: Option<String>,
