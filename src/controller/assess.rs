@@ -390,7 +390,7 @@ fn remember(comparison: &Comparison, state: &State, guards: &Guards, counted: bo
             facts.push(Fact::Quarantined { id: id.clone() });
         }
     }
-    facts.extend(crate::core::failing::count(comparison, state, counted));
+    facts.extend(crate::core::failing::count(comparison, state, guards.failures, counted));
     facts
 }
 

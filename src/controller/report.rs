@@ -317,7 +317,7 @@ pub fn status(name: &Arc<str>, assessment: &Assessment, state: &State, seconds: 
             complete: assessment.complete,
             acted,
         },
-        failing: failing_status(state, assessment.guards.failures),
+        failing: failing_status(assessment, state, assessment.guards.failures),
         skipped: skipped(assessment),
     }
 }
@@ -406,9 +406,13 @@ fn drift_status(assessment: &Assessment) -> DriftStatus {
             let answer = match &drift.answer {
                 Answer::Revert => "reverted".to_owned(),
                 Answer::RevertAt(at) => {
-                    format!("routine from {at} on; keep it: holdfast hold {} --for 4h --reason \"…\"", drift.id)
+                    format!(
+                        "routine from {} on; keep it: holdfast hold {} --for 4h --reason \"…\"",
+                        seconds(*at),
+                        drift.id
+                    )
                 }
-                Answer::Escalate(Some(at)) => format!("escalated; reverted from {at} on"),
+                Answer::Escalate(Some(at)) => format!("escalated; reverted from {} on", seconds(*at)),
                 Answer::Escalate(None) => "escalated: adopt it by a commit, or release it".to_owned(),
                 Answer::Leave(why) => format!("left alone: {why}"),
             };
@@ -423,6 +427,11 @@ fn drift_status(assessment: &Assessment) -> DriftStatus {
         }
     }
     status
+}
+
+/// Spells a time to the second.
+fn seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn plan_status(assessment: &Assessment, held: bool) -> Option<PlanStatus> {
@@ -497,12 +506,17 @@ fn parked_status(assessment: &Assessment) -> Vec<ParkedStatus> {
     parked.chain(conflicts).take(LISTED).collect()
 }
 
-fn failing_status(state: &State, failures: u32) -> Vec<FailingStatus> {
+fn failing_status(assessment: &Assessment, state: &State, failures: u32) -> Vec<FailingStatus> {
+    // What was pending was written in this cycle, and is only forgotten when the next one finds it in place.
+    let converged = assessment.tip.is_ok() && assessment.tip.as_ref().ok() == state.app.converged.as_ref();
     let failing = state.resources.iter().filter_map(|(id, resource)| {
         let trouble = resource.trouble.as_deref()?;
         let differing = trouble.differing.as_ref();
         let breaker = trouble.breaker.as_ref();
         if breaker.is_none() && differing.is_none_or(|differing| differing.cycles < failures) {
+            return None;
+        }
+        if converged && breaker.is_none() && differing.is_some_and(|differing| &*differing.why == "pending") {
             return None;
         }
         Some(FailingStatus {

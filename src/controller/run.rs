@@ -211,6 +211,23 @@ impl Group {
         Ok(again)
     }
 
+    /// Returns how long it is until a cycle counts.
+    ///
+    /// Measured on the clock that counts, not from one cycle's begin to the next one's: fetching takes longer once and
+    /// shorter another time, and a cycle that comes a little early would leave its interval's budget unused.
+    fn due(&self) -> Duration {
+        let reading = crate::clock::MachineClock::read();
+        let due = |running: &Running| {
+            let interval = running.settings.guards.interval;
+            let (Some(clock), Some(at)) = (&running.state.app.clock, running.state.app.counted_at) else {
+                return interval;
+            };
+            let since = Duration::try_from(clock.advance(&reading).now.duration_since(at)).unwrap_or_default();
+            interval.saturating_sub(since)
+        };
+        self.members.iter().map(due).min().unwrap_or(Duration::from_secs(180))
+    }
+
     fn interval(&self) -> Duration {
         self.members.iter().map(|running| running.settings.guards.interval).min().unwrap_or(Duration::from_secs(180))
     }
@@ -219,10 +236,11 @@ impl Group {
     fn run(&mut self, wake: &Wake) {
         let mut seen = 0;
         while !wake.stopped() {
-            let began = Instant::now();
-            let again = self.cycle().unwrap_or(false);
-            let wait =
-                if again { AGAIN_AFTER } else { self.interval().saturating_sub(began.elapsed()).max(AGAIN_AFTER) };
+            let wait = match self.cycle() {
+                Ok(true) => AGAIN_AFTER,
+                Ok(false) => self.due().max(AGAIN_AFTER),
+                Err(_) => self.interval().max(AGAIN_AFTER),
+            };
             wake.wait(&mut seen, wait);
         }
     }

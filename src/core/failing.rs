@@ -9,8 +9,10 @@ use super::ledger::Fact;
 use super::resource::Id;
 use super::state::{Differing, State};
 
-/// Counts the cycles in which a resource differs, and notices what agrees again.
-pub fn count(comparison: &Comparison, state: &State, counted: bool) -> Vec<Fact> {
+/// Counts the cycles in which a resource differs up to `failures`, and notices what agrees again.
+///
+/// No further: a plan that is held for a weekend must not write one fact per resource and cycle into the journal.
+pub fn count(comparison: &Comparison, state: &State, failures: u32, counted: bool) -> Vec<Fact> {
     let mut why: BTreeMap<&Id, Arc<str>> = BTreeMap::new();
     for op in &comparison.promote {
         why.insert(&op.id, "pending".into());
@@ -46,7 +48,7 @@ pub fn count(comparison: &Comparison, state: &State, counted: bool) -> Vec<Fact>
             why: word.clone(),
         });
         differing.why = word;
-        if counted && differing.at != state.app.counted {
+        if counted && differing.at != state.app.counted && differing.cycles < failures {
             differing.cycles += 1;
             differing.at = state.app.counted;
         }

@@ -9,6 +9,8 @@ mod tell;
 mod world;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::{self, Cli, Output};
 use super::{Done, ERROR, Failure, print_json, style};
@@ -22,10 +24,21 @@ pub(super) fn demo(cli: &Cli, args: &args::Demo) -> Done {
     let begun = std::time::Instant::now();
     world::check_programs()?;
     let world = World::new()?;
-    let mut stage = Stage::new(world, Teller::new(cli.output == Output::Text, style(cli)));
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let flag = interrupted.clone();
+    runtime.spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            flag.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut stage = Stage::new(world, Teller::new(cli.output == Output::Text, style(cli)), interrupted.clone());
     stage.tell.opening();
     let failed = acts::all(&mut stage).err();
     stage.end();
+    if interrupted.load(Ordering::Relaxed) {
+        return Err(Failure::new("interrupted; nothing is left of it"));
+    }
     let kept = args.keep || failed.is_some();
     let dir = stage.world.dir().to_owned();
     if kept {

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::tell::Teller;
@@ -15,6 +17,12 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How wide lines of `status` are shown.
+const WIDTH: usize = 116;
+
+/// Who works on the machine that is kept in sync.
+const OPS: &str = "ops";
+
 /// What an act comes to: why it went otherwise, if it did.
 pub type Played<T = ()> = Result<T, String>;
 
@@ -25,12 +33,13 @@ pub struct Stage {
     /// Who tells it.
     pub tell: Teller,
     controller: Option<Child>,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Stage {
-    /// Sets the stage.
-    pub fn new(world: World, tell: Teller) -> Self {
-        Self { world, tell, controller: None }
+    /// Sets the stage; `interrupted` ends whatever is waited for.
+    pub fn new(world: World, tell: Teller, interrupted: Arc<AtomicBool>) -> Self {
+        Self { world, tell, controller: None, interrupted }
     }
 
     /// Plays an act.
@@ -45,26 +54,37 @@ impl Stage {
     /// Runs a command in the work clone as somebody, and shows it.
     pub fn repo(&mut self, who: &str, script: &str) -> Played<String> {
         self.tell.command(who, &abridged(script));
-        self.world.sh(who, "fleet", script).map_err(|failure| failure.message)
+        self.quietly(who, script)
     }
 
     /// Runs a command in the work clone as somebody, without showing it.
     pub fn quietly(&mut self, who: &str, script: &str) -> Played<String> {
-        self.world.sh(who, "fleet", script).map_err(|failure| failure.message)
+        self.world.commit(who, script).map_err(|failure| failure.message)
     }
 
     /// Runs a command on the machine that is kept in sync, and shows it.
-    pub fn host(&mut self, script: &str) -> Played<String> {
-        self.tell.command("root", script);
-        self.world.sh("root", ".", script).map_err(|failure| failure.message)
+    pub fn ops(&mut self, script: &str) -> Played<String> {
+        self.tell.command(OPS, script);
+        self.run_sh(script)
+    }
+
+    /// Runs a command on the machine that is kept in sync, and shows it with what it prints.
+    pub fn ops_shown(&mut self, script: &str) -> Played {
+        let printed = self.ops(script)?;
+        printed.lines().for_each(|line| self.tell.status(line));
+        Ok(())
+    }
+
+    fn run_sh(&self, script: &str) -> Played<String> {
+        self.world.sh(OPS, ".", script).map_err(|failure| failure.message)
     }
 
     /// Starts the controller, which runs until the stage ends.
     pub fn run(&mut self) -> Played {
-        self.tell.command("root", "holdfast run &");
+        self.tell.command(OPS, "holdfast run &");
         let begin = || -> std::io::Result<Child> {
             let log = File::create(self.world.path("controller.log"))?;
-            let mut command = self.world.command("holdfast", "root");
+            let mut command = self.world.command("holdfast", OPS);
             command.arg("run").stdout(log.try_clone()?).stderr(log).spawn()
         };
         self.controller = Some(begin().map_err(|error| format!("start the controller: {error}"))?);
@@ -81,7 +101,7 @@ impl Stage {
 
     /// Returns what `holdfast status` says; `None` before the first cycle.
     pub fn look(&mut self) -> Played<Option<Status>> {
-        let json = self.world.sh("root", ".", "holdfast status --output json").map_err(|failure| failure.message)?;
+        let json = self.run_sh("holdfast status --output json")?;
         let mut document: serde_json::Value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
         let Some(first) = document["applications"].as_array_mut().and_then(|all| all.pop()) else { return Ok(None) };
         serde_json::from_value(first).map(Some).map_err(|error| error.to_string())
@@ -97,8 +117,11 @@ impl Stage {
             if let Some(Ok(Some(ended))) = self.controller.as_mut().map(Child::try_wait) {
                 return Err(format!("waiting until {what}, the controller ended ({ended}); see controller.log"));
             }
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err("interrupted".to_owned());
+            }
             if begun.elapsed() > DEADLINE {
-                let said = self.world.sh("root", ".", "holdfast status").map_err(|failure| failure.message)?;
+                let said = self.run_sh("holdfast status")?;
                 return Err(format!("waited in vain until {what}; status says:\n{said}"));
             }
             std::thread::sleep(LOOK);
@@ -125,19 +148,53 @@ impl Stage {
 
     /// Lets so many whole intervals pass.
     pub fn intervals(&mut self, number: u64) -> Played<Status> {
-        let counted = |status: &Status| status.last_cycle.id.parse::<u64>().unwrap_or_default();
+        let counted = |status: &Status| {
+            let (counted, _) = status.last_cycle.id.split_once('-').unwrap_or((&status.last_cycle.id, ""));
+            counted.parse::<u64>().unwrap_or_default()
+        };
         let now = self.look()?.as_ref().map(counted).unwrap_or_default();
         self.until("more cycles are done", |status| counted(status) >= now + number)
     }
 
-    /// Shows lines of `holdfast status` that `keep` says are worth it here.
-    pub fn show_status(&mut self, keep: impl Fn(&str) -> bool) -> Played {
-        self.tell.command("root", "holdfast status");
-        let text = self.world.sh("root", ".", "holdfast status").map_err(|failure| failure.message)?;
-        for line in text.lines().filter(|line| keep(line)) {
-            self.tell.status(&abridged(line));
+    /// Shows the lines of `holdfast status` that begin so: what matters here.
+    pub fn status(&mut self, begins: &[&str]) -> Played {
+        self.tell.command(OPS, "holdfast status");
+        let text = self.run_sh("holdfast status")?;
+        let shown = |line: &&str| begins.iter().any(|begin| line.trim_start().starts_with(begin));
+        for line in text.lines().filter(shown) {
+            fitted(&abridged(line)).iter().for_each(|line| self.tell.status(line));
         }
         Ok(())
+    }
+
+    fn journal(&self) -> Played<Vec<serde_json::Value>> {
+        let json = self.run_sh("holdfast history web --last 100000 --output json")?;
+        let mut document: serde_json::Value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
+        let rows = document["history"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        Ok(rows.into_iter().rev().filter(|row| row["application"] == "web").collect())
+    }
+
+    /// Returns the number of the newest fact in the journal.
+    pub fn journalled(&self) -> Played<u64> {
+        Ok(self.journal()?.iter().filter_map(|row| row["seq"].as_u64()).max().unwrap_or_default())
+    }
+
+    /// Returns how many files each batch since a fact was of, by interval.
+    pub fn batches(&self, since: u64) -> Played<Vec<Vec<usize>>> {
+        let mut intervals: Vec<Vec<usize>> = vec![Vec::new()];
+        for row in self.journal()?.iter().filter(|row| row["seq"].as_u64().is_some_and(|seq| seq > since)) {
+            match row["kind"].as_str() {
+                Some("cycle") if row["fact"]["counted"] == true => intervals.push(Vec::new()),
+                Some("batchStarted") => intervals.last_mut().into_iter().for_each(|interval| interval.push(0)),
+                Some("wrote") => {
+                    let batch = intervals.last_mut().and_then(|interval| interval.last_mut());
+                    batch.into_iter().for_each(|batch| *batch += 1);
+                }
+                _ => {}
+            }
+        }
+        intervals.retain(|interval| !interval.is_empty());
+        Ok(intervals)
     }
 }
 
@@ -148,8 +205,29 @@ impl Drop for Stage {
 }
 
 /// Fails an act unless something holds.
-pub fn ensure(holds: bool, what: impl Into<String>) -> Played {
-    if holds { Ok(()) } else { Err(what.into()) }
+pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Played {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// Breaks a line that is too wide, between its parts where it has some: whether a time has one digit or two must not move
+/// the break.
+fn fitted(line: &str) -> Vec<String> {
+    let width = |text: &str| text.chars().count();
+    let indent = " ".repeat(width(line) - width(line.trim_start()) + 6);
+    let mut lines = Vec::new();
+    let mut rest = line.to_owned();
+    while let Some((end, _)) = rest.char_indices().nth(WIDTH) {
+        let begin = width(&indent);
+        let parts =
+            ["; ", ": ", " · "].into_iter().filter_map(|mark| rest[..end].rfind(mark).map(|at| at + mark.len()));
+        let Some(at) = parts.max().or_else(|| rest[..end].rfind(' ')).filter(|at| *at > begin) else { break };
+        let after = format!("{indent}{}", &rest[at..]);
+        rest.truncate(at);
+        lines.push(rest.trim_end().to_owned());
+        rest = after;
+    }
+    lines.push(rest);
+    lines
 }
 
 /// Cuts digests and commits to what people read of them.

@@ -19,8 +19,8 @@ pub const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 /// How many files the application has.
 pub const FILES: usize = 60;
 
-/// The first commit's time, 2026-01-05 09:00 UTC; fixed, so that commits have the same names in every run.
-const FIRST_COMMIT: i64 = 1_767_603_600;
+/// The first commit's time, 2025-01-06 09:00 UTC; fixed, so that commits have the same names in every run.
+const FIRST_COMMIT: i64 = 1_736_154_000;
 
 /// The controller's configuration: the defaults, with minutes made seconds.
 const CONFIGURATION: &str = "\
@@ -53,8 +53,8 @@ pub type Tree = BTreeMap<String, Vec<u8>>;
 pub fn check_programs() -> Result<(), Failure> {
     let there = |program: &str, argument: &str| {
         let mut command = Command::new(program);
-        let run = command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        match run.status() {
+        command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match command.status() {
             Ok(_) => true,
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
@@ -90,12 +90,11 @@ impl World {
             fs::write(world.path("fleet/web").join(format!("{name}.conf")), text)?;
         }
         fs::write(world.path("fleet/README.md"), "What runs where.\n")?;
-        world.sh(
+        world.commit(
             "alice",
-            "fleet",
             "git remote add origin ../fleet.git && git add -A && git commit -qm 'Begin with sixty sites'",
         )?;
-        world.sh("alice", "fleet", "git push -q -u origin main")?;
+        world.commit("alice", "git push -q -u origin main")?;
         Ok(world)
     }
 
@@ -159,9 +158,14 @@ impl World {
         command
     }
 
-    /// Runs a shell command as somebody in a folder, and returns what it prints.
-    pub fn sh(&mut self, who: &str, folder: &str, script: &str) -> Result<String, Failure> {
+    /// Runs a shell command as somebody in the work clone, a minute after the last one by Git's dates.
+    pub fn commit(&mut self, who: &str, script: &str) -> Result<String, Failure> {
         self.second += 60;
+        self.sh(who, "fleet", script)
+    }
+
+    /// Runs a shell command as somebody in a folder, and returns what it prints.
+    pub fn sh(&self, who: &str, folder: &str, script: &str) -> Result<String, Failure> {
         let date = format!("@{} +0000", FIRST_COMMIT + self.second);
         let mut command = self.command("sh", who);
         command.arg("-c").arg(script).current_dir(self.path(folder));
@@ -183,13 +187,19 @@ impl World {
         read(&self.path("srv"))
     }
 
+    /// Reads one file of the target.
+    pub fn live(&self, name: &str) -> Result<String, String> {
+        fs::read_to_string(self.path("srv").join(name)).map_err(|error| format!("srv/{name}: {error}"))
+    }
+
     /// Reads what the work clone asks for.
     pub fn wanted(&self) -> io::Result<Tree> {
         read(&self.path("fleet/web"))
     }
 }
 
-fn address(who: &str) -> String {
+/// Returns somebody's address, which is also their principal.
+pub fn address(who: &str) -> String {
     format!("{who}@acme.example")
 }
 
