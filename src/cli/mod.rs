@@ -3,6 +3,8 @@
 //! The library below touches neither terminal nor environment; this folder does, and nothing else.
 
 mod args;
+mod backtest;
+mod backtest_text;
 mod look;
 mod operate;
 mod text;
@@ -119,7 +121,8 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Man => {
             Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map(|()| ExitCode::SUCCESS)?)
         }
-        Command::Demo(_) | Command::Init(_) | Command::Backtest(_) | Command::Doctor => {
+        Command::Backtest(args) => backtest::run(cli, args),
+        Command::Demo(_) | Command::Init(_) | Command::Doctor => {
             Err(Failure::new("this command is not part of this build yet"))
         }
     }

@@ -12,7 +12,7 @@ mod validate;
 mod validated;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use load::{Override, load, load_text, load_with};
+pub use load::{Override, load, load_text, load_text_with, load_with};
 pub use raw::{API_VERSION, parse_duration, print_duration};
 pub use schema::schema;
 pub use validated::*;

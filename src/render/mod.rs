@@ -4,6 +4,7 @@
 //! whole states ([`Renderer::render`]), differences between commits at the cost of what differs
 //! ([`Renderer::changes`]), and the bytes of one resource when they are to be written ([`Renderer::content`]).
 
+mod details;
 mod error;
 mod fields;
 mod lines;
@@ -17,6 +18,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use details::Look;
 pub use error::{Problem, RenderError};
 pub use fields::field_changes;
 
