@@ -142,7 +142,7 @@ impl Backtest {
         }
         // Nothing was written for a push that was held and taken back: that is no return yet.
         let never_left = after == self.accepted && self.good(after, at).is_some();
-        let returns = never_left || self.returns(after, at, &plan);
+        let returns = after != before && (never_left || self.returns(after, at, &plan));
         if !returns {
             reasons.extend(self.crossed(&plan, count));
         }
