@@ -313,15 +313,8 @@ impl Reading<'_> {
             let create = |want: Want| WantChange { id: want.id.clone(), old: None, new: Some(want) };
             return Ok(wants.map(|wants| (wants.into_iter().map(create).collect(), Details::new())));
         };
-        let changes = match self.renderer.changes(self.snapshot, old, new) {
-            Ok(changes) => changes,
-            Err(error) => return broken(error).map(Err),
-        };
-        if !changes.iter().any(|change| change.old.is_some() && change.new.is_some()) {
-            return Ok(Ok((changes, Details::new())));
-        }
-        match self.renderer.details(self.snapshot, old, new, LOOK) {
-            Ok(details) => Ok(Ok((changes, details))),
+        match self.renderer.changes_with_details(self.snapshot, old, new, LOOK) {
+            Ok(change) => Ok(Ok(change)),
             Err(error) => broken(error).map(Err),
         }
     }

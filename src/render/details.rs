@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{RenderError, Renderer, field_changes, identity, plain};
+use super::{Render, RenderError, Renderer, WantChange, field_changes};
 use crate::core::commit::CommitId;
 use crate::core::resource::{FieldChange, Id};
-use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, show};
+use crate::core::tree::{Kind, Oid, Side, TreeError, Trees};
 
 /// How far it is looked into files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,66 +17,51 @@ pub struct Look {
 }
 
 impl Renderer {
-    /// Tells what changes inside what both commits want, as [`field_changes`] does.
+    /// Returns what [`Renderer::changes`] does, and what changes inside what both commits want, as [`field_changes`] tells
+    /// it. The trees are walked once.
     ///
     /// A file that is larger than it is looked into counts as none on its side.
-    pub fn details(
+    pub fn changes_with_details(
         &self,
         trees: &dyn Trees,
         old: &CommitId,
         new: &CommitId,
         look: Look,
-    ) -> Result<BTreeMap<Id, Vec<FieldChange>>, RenderError> {
-        let source = |commit| match self.source(trees, commit) {
-            Err(error) if error.is_path_missing() => Ok(None),
-            other => other.map(Some),
+    ) -> Result<(Vec<WantChange>, BTreeMap<Id, Vec<FieldChange>>), RenderError> {
+        let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
+        let mut updates = Vec::new();
+        let mut seen = |id: &Id, old: Side, new: Side| {
+            if let (Some(old), Some(new)) = (old, new)
+                && updates.len() < look.files
+            {
+                updates.push((id.clone(), old, new));
+            }
         };
-        let (Some(old), Some(new)) = (source(old)?, source(new)?) else { return Ok(BTreeMap::new()) };
-        let mut updates = Updates { trees, look, found: BTreeMap::new() };
-        diff::<TreeError>(trees, Some(old), Some(new), &mut updates)
-            .map_err(|error| RenderError { path: show(&self.path), problem: error.into() })?;
-        Ok(updates.found)
-    }
-}
-
-struct Updates<'a> {
-    trees: &'a dyn Trees,
-    look: Look,
-    found: BTreeMap<Id, Vec<FieldChange>>,
-}
-
-impl Updates<'_> {
-    fn read(&self, kind: Kind, oid: Oid) -> Result<Option<Vec<u8>>, TreeError> {
-        if matches!(kind, Kind::Tree | Kind::Submodule) {
-            return Ok(None);
-        }
-        match self.trees.blob(oid, self.look.bytes) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(TreeError::TooLarge { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Visit<TreeError> for Updates<'_> {
-    fn leaf(&mut self, path: &[u8], old: Side, new: Side) -> Result<(), TreeError> {
-        let (Some(old), Some(new)) = (old, new) else { return Ok(()) };
-        if plain::is_skipped(path) || self.found.len() >= self.look.files {
-            return Ok(());
-        }
-        let id = identity(path);
-        // A mode that changes alone changes nothing inside.
-        let changes = if old.1 == new.1 {
-            Vec::new()
-        } else {
-            let (before, after) = (self.read(old.0, old.1)?, self.read(new.0, new.1)?);
-            field_changes(before.as_deref(), after.as_deref(), id.as_str())
+        let changes = match self.kind {
+            Render::Plain => self.plain(trees).changes_seen(old, new, &mut seen)?,
         };
-        self.found.insert(id, changes);
-        Ok(())
+        let mut details = BTreeMap::new();
+        for (id, old, new) in updates {
+            let read = |side| read(trees, side, look.bytes).map_err(|error| RenderError::at(id.as_str(), error.into()));
+            // A mode that changes alone changes nothing inside.
+            let found = if old.1 == new.1 {
+                Vec::new()
+            } else {
+                field_changes(read(old)?.as_deref(), read(new)?.as_deref(), id.as_str())
+            };
+            details.insert(id, found);
+        }
+        Ok((changes, details))
     }
+}
 
-    fn enter(&mut self, path: &[u8]) -> Result<bool, TreeError> {
-        Ok(!plain::is_skipped(path) && self.found.len() < self.look.files)
+fn read(trees: &dyn Trees, (kind, oid): (Kind, Oid), cap: u64) -> Result<Option<Vec<u8>>, TreeError> {
+    if matches!(kind, Kind::Tree | Kind::Submodule) {
+        return Ok(None);
+    }
+    match trees.blob(oid, cap) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(TreeError::TooLarge { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
