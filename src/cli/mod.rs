@@ -3,7 +3,10 @@
 //! The library below touches neither terminal nor environment; this folder does, and nothing else.
 
 mod args;
+mod backtest;
+mod backtest_text;
 mod demo;
+mod init;
 mod look;
 mod operate;
 mod text;
@@ -125,8 +128,10 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Man => {
             Ok(clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map(|()| ExitCode::SUCCESS)?)
         }
+        Command::Backtest(args) => backtest::run(cli, args),
         Command::Demo(args) => demo::demo(cli, args),
-        Command::Init(_) | Command::Backtest(_) | Command::Doctor => {
+        Command::Init(args) => init::init(cli, args),
+        Command::Doctor => {
             Err(Failure::new("this command is not part of this build yet"))
         }
     }

@@ -18,6 +18,7 @@ pub struct Style {
 }
 
 impl Style {
+    /// Puts text in a colour, where there are colours.
     pub(super) fn paint(self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

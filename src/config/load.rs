@@ -72,7 +72,15 @@ pub fn load_with(path: Option<&Path>, overrides: &[Override]) -> Result<Config, 
 /// # Errors
 /// Returns everything that is wrong, sorted by line.
 pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
-    let mut loading = Loading::default();
+    load_text_with(path, text, &[])
+}
+
+/// Validates a text as if it were the file `path`, with values of every application replaced.
+///
+/// # Errors
+/// Returns everything that is wrong, sorted by line.
+pub fn load_text_with(path: &Path, text: &str, overrides: &[Override]) -> Result<Config, ConfigErrors> {
+    let mut loading = Loading { overrides, ..Loading::default() };
     loading.file(path, text.to_owned());
     loading.finish(&[path.to_owned()])
 }

@@ -17,7 +17,7 @@ mod validated;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use init::{Init, init_config};
-pub use load::{Override, load, load_text, load_with};
+pub use load::{Override, load, load_text, load_text_with, load_with};
 pub use raw::{API_VERSION, parse_duration, print_duration};
 pub use reference::{guard_table_markdown, reference_markdown};
 pub use schema::schema;

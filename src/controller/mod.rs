@@ -2,6 +2,7 @@
 //!
 //! - [`edges`]: what the loop needs of the world, as traits.
 //! - [`assess`]: one whole observation and its judgement, in every state.
+//! - [`backtest`]: the same judgement of past pushes.
 //! - [`act`]: carries out what was let through, one reserved write after the other.
 //! - [`report`]: what a cycle found, as people and programs read it.
 //! - [`live`] and [`book`]: the real edges and the real ledger.
@@ -9,6 +10,7 @@
 
 pub mod act;
 pub mod assess;
+pub mod backtest;
 pub mod book;
 pub mod edges;
 pub mod live;

@@ -326,8 +326,6 @@ impl Row<'_> {
 
     /// Adds what the configuration protects to what the target does.
     fn protected(&self, nature: &Nature) -> Nature {
-        let guards = self.view.guards;
-        let configured = guards.protected.iter().any(|pattern| super::glob::matches(pattern, self.id.as_str()));
-        Nature { protected: configured || (guards.protected_defaults && nature.protected), ..nature.clone() }
+        Nature { protected: self.view.guards.protects(&self.id, nature.protected), ..nature.clone() }
     }
 }

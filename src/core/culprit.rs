@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::commit::CommitId;
+use super::commit::{Commit, CommitId};
 use super::guards::Guards;
 use super::limits::{self, Scale};
 use super::op::{Class, Effect, Op, Verb, update_effect};
@@ -56,14 +56,17 @@ pub enum Verdict {
 
 /// Counts what changes desired against desired amount to, by the same rules as a plan.
 pub fn magnitude(changes: &[WantChange], details: &Details, guards: &Guards) -> (Magnitude, Vec<Op>) {
-    let ops = changes.iter().filter_map(operation).collect();
-    let plan = Plan::new(Purpose::Promote, ops, details, &Digest::of_parts([b""]), |_| true);
-    let parks = |op: &&Op| !(guards.protected_defaults && op.nature.protected && op.effect == Effect::Delete);
-    let kept: Vec<Op> = plan.ops.iter().filter(parks).cloned().collect();
-    (Magnitude::of(&kept), kept)
+    let plan = plan(changes, details, guards);
+    (plan.magnitude, plan.ops)
 }
 
-fn operation(change: &WantChange) -> Option<Op> {
+/// Makes a plan of changes desired against desired, as if what was desired had been observed; what is protected is parked.
+pub fn plan(changes: &[WantChange], details: &Details, guards: &Guards) -> Plan {
+    let ops = changes.iter().filter_map(|change| operation(change, guards)).collect();
+    Plan::new(Purpose::Promote, ops, details, &Digest::of_parts([b""]), |_| false)
+}
+
+fn operation(change: &WantChange, guards: &Guards) -> Option<Op> {
     let (verb, effect, class) = match (&change.old, &change.new) {
         (None, None) => return None,
         (None, Some(_)) => (Verb::Create, Effect::Create, Class::Plain),
@@ -74,7 +77,8 @@ fn operation(change: &WantChange) -> Option<Op> {
             (Verb::Update, update_effect(&old.nature, &new.nature), if inert { Class::Inert } else { Class::Plain })
         }
     };
-    let nature = change.new.as_ref().or(change.old.as_ref()).map(|want| want.nature.clone()).unwrap_or_default();
+    let mut nature = change.new.as_ref().or(change.old.as_ref()).map(|want| want.nature.clone()).unwrap_or_default();
+    nature.protected = guards.protects(&change.id, nature.protected);
     let old = change.old.as_ref().map(|want| want.digest);
     Some(Op {
         id: change.id.clone(),
@@ -148,6 +152,48 @@ pub fn regroup(groups: &mut BTreeMap<Arc<str>, u32>, changes: &[WantChange]) {
         }
         if let Some(group) = change.new.as_ref().and_then(|want| want.nature.group.as_ref()) {
             *groups.entry(group.clone()).or_default() += 1;
+        }
+    }
+}
+
+/// Measures the commits of a range one after the other, each by itself.
+#[derive(Clone, Debug)]
+pub struct Measure {
+    guards: Guards,
+    had: u32,
+    groups: BTreeMap<Arc<str>, u32>,
+}
+
+impl Measure {
+    /// Begins with how much there is before the range, and how much each group has of it.
+    pub const fn new(guards: Guards, had: u32, groups: BTreeMap<Arc<str>, u32>) -> Self {
+        Self { guards, had, groups }
+    }
+
+    /// Measures a commit by what it changes.
+    pub fn commit(&mut self, commit: &Commit, changes: &[WantChange], details: &Details) -> CommitEffect {
+        let (magnitude, ops) = magnitude(changes, details, &self.guards);
+        let desired = after(self.had, changes);
+        let crosses = crosses(&magnitude, &ops, self.had, desired, &self.groups, &self.guards);
+        regroup(&mut self.groups, changes);
+        self.had = desired;
+        CommitEffect { magnitude, desired, crosses, ..self.idle(commit) }
+    }
+
+    /// Notes a commit that could not be rendered: the next one is measured against the last one that could.
+    pub fn broken(&self, commit: &Commit, why: &str) -> CommitEffect {
+        CommitEffect { broken: Some(why.to_owned()), ..self.idle(commit) }
+    }
+
+    fn idle(&self, commit: &Commit) -> CommitEffect {
+        CommitEffect {
+            commit: commit.id.clone(),
+            author: commit.author.name.clone(),
+            subject: commit.subject.clone(),
+            magnitude: Magnitude::default(),
+            desired: self.had,
+            crosses: Vec::new(),
+            broken: None,
         }
     }
 }

@@ -295,6 +295,15 @@ impl Default for Guards {
     }
 }
 
+impl Guards {
+    /// Tells whether a resource is never deleted or replaced without an approval of its own (`GUARDS.md` 8, `protected`):
+    /// the configuration's globs, and what the target protects by itself.
+    pub fn protects(&self, id: &super::resource::Id, by_target: bool) -> bool {
+        (self.protected_defaults && by_target)
+            || self.protected.iter().any(|pattern| super::glob::matches(pattern, id.as_str()))
+    }
+}
+
 /// What a whole repository's applications may do together (`GUARDS.md` 5.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

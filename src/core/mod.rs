@@ -5,6 +5,7 @@
 
 pub mod anchor;
 pub mod approval;
+pub mod backtest;
 pub mod clock;
 pub mod commit;
 pub mod compare;

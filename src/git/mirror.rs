@@ -34,6 +34,14 @@ pub enum MirrorError {
         /// What is wrong.
         why: String,
     },
+    /// There is no repository that could be read.
+    #[error("open a Git repository at {path}: {why}", path = path.display())]
+    NoRepository {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
 }
 
 impl MirrorError {

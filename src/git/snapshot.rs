@@ -1,12 +1,14 @@
 //! Reading a clone: commits, tags, trees and blobs as facts. What is missing or damaged is told, and remembered.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use gix::ObjectId;
 
 use super::fetch::{TAGS, is_id, tracked};
-use super::mirror::{Mirror, commit_id};
+use super::mirror::{Mirror, MirrorError, commit_id};
 use super::object::{self, RawCommit, SignatureCheck};
+use super::upkeep;
 use crate::core::commit::{Commit, CommitId, Tag};
 use crate::core::tree::{Oid, TreeError, Trees};
 
@@ -45,27 +47,49 @@ pub enum ReadError {
 
 /// A clone as it was when it was opened. Not shared between threads: open one for each.
 pub struct Snapshot {
-    mirror: Mirror,
+    /// Who is told of damage; nobody, for a repository that is not ours.
+    mirror: Option<Mirror>,
     pub(super) repo: gix::Repository,
     pub(super) shallow: bool,
 }
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("dir", &self.mirror.dir()).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("dir", &self.repo.path()).finish_non_exhaustive()
     }
 }
 
 impl Snapshot {
     pub(super) fn new(mirror: Mirror, repo: gix::Repository) -> Self {
         let shallow = repo.is_shallow().unwrap_or(true);
-        Self { mirror, repo, shallow }
+        Self { mirror: Some(mirror), repo, shallow }
+    }
+
+    /// Opens a repository of somebody else's to read it: bare, or the top of a work tree. Nothing is ever written to it.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be opened.
+    pub fn open_readonly(path: &Path) -> Result<Self, MirrorError> {
+        let repo = upkeep::open_any(path)?;
+        let shallow = repo.is_shallow().unwrap_or(true);
+        Ok(Self { mirror: None, repo, shallow })
+    }
+
+    fn suspect(&self, why: &str) {
+        if let Some(mirror) = &self.mirror {
+            mirror.suspect(why);
+        }
     }
 
     /// Returns the tracked branch's tip as of the last fetch.
     pub fn tip(&self, branch: &str) -> Option<CommitId> {
         let reference = self.repo.try_find_reference(&*tracked(branch)).ok()??;
         reference.target().try_id().map(|id| commit_id(id.to_owned()))
+    }
+
+    /// Tells whether the repository has only a part of its history.
+    pub const fn is_shallow(&self) -> bool {
+        self.shallow
     }
 
     /// Tells whether a commit is here.
@@ -90,6 +114,12 @@ impl Snapshot {
         Err(none())
     }
 
+    /// Finds the commit that Git would find for a revision, in the repository as it is.
+    pub fn revision(&self, spec: &str) -> Result<CommitId, ReadError> {
+        let found = self.repo.rev_parse_single(format!("{spec}^{{commit}}").as_str());
+        found.map(|id| commit_id(id.detach())).map_err(|_| ReadError::NoCommit(spec.into()))
+    }
+
     /// Reads one commit's facts.
     pub fn commit(&self, id: &CommitId, check: &dyn SignatureCheck) -> Result<Commit, ReadError> {
         let raw = self.raw(id)?.ok_or_else(|| ReadError::NoCommit(id.to_string()))?;
@@ -103,7 +133,7 @@ impl Snapshot {
         let mut tags = Vec::new();
         for prefix in TAGS {
             let damaged = |why: String| {
-                self.mirror.suspect(&format!("references: {why}"));
+                self.suspect(&format!("references: {why}"));
                 ReadError::References(why.into())
             };
             let all = self.repo.references().map_err(|e| damaged(format!("{e:#}")))?;
@@ -149,7 +179,7 @@ impl Snapshot {
     pub(super) fn raw(&self, id: &CommitId) -> Result<Option<RawCommit>, ReadError> {
         let Some(oid) = self.oid(id) else { return Ok(None) };
         let damaged = |why: String| {
-            self.mirror.suspect(&format!("commit {id}: {why}"));
+            self.suspect(&format!("commit {id}: {why}"));
             ReadError::Damaged { id: id.clone(), why: why.into() }
         };
         let Some(found) = self.repo.try_find_object(oid).map_err(|e| damaged(format!("{e:#}")))? else {
@@ -171,7 +201,7 @@ impl Snapshot {
         let why: Arc<str> = if self.shallow {
             "the remote is shallow: its history is cut off there; fetch from a complete repository".into()
         } else {
-            self.mirror.suspect(&format!("commit {missing} is missing"));
+            self.suspect(&format!("commit {missing} is missing"));
             "the clone is incomplete; the next fetch clones anew".into()
         };
         ReadError::AncestryUnproven { missing: missing.clone(), why }
@@ -181,7 +211,7 @@ impl Snapshot {
     fn object(&self, oid: Oid, kind: gix::object::Kind) -> Result<Vec<u8>, TreeError> {
         let id = ObjectId::Sha1(*oid.as_bytes());
         let damaged = |why: String| {
-            self.mirror.suspect(&format!("object {oid}: {why}"));
+            self.suspect(&format!("object {oid}: {why}"));
             TreeError::Damaged { oid, why: why.into() }
         };
         let found = self.repo.try_find_object(id).map_err(|e| damaged(format!("{e:#}")))?;
@@ -194,7 +224,7 @@ impl Snapshot {
 
     fn missing(&self, oid: Oid) -> TreeError {
         if !self.shallow {
-            self.mirror.suspect(&format!("object {oid} is missing"));
+            self.suspect(&format!("object {oid} is missing"));
         }
         TreeError::Missing(oid)
     }
@@ -226,7 +256,7 @@ impl Trees for Snapshot {
     fn blob_size(&self, blob: Oid) -> Result<u64, TreeError> {
         let id = ObjectId::Sha1(*blob.as_bytes());
         let header = self.repo.try_find_header(id).map_err(|e| {
-            self.mirror.suspect(&format!("object {blob}: {e:#}"));
+            self.suspect(&format!("object {blob}: {e:#}"));
             TreeError::Damaged { oid: blob, why: format!("{e:#}").into() }
         })?;
         let header = header.ok_or_else(|| self.missing(blob))?;
@@ -246,7 +276,7 @@ impl Trees for Snapshot {
         if hash.is_ok_and(|hash| hash.as_bytes() == blob.as_bytes()) {
             return Ok(bytes);
         }
-        self.mirror.suspect(&format!("object {blob}: its content does not have its id"));
+        self.suspect(&format!("object {blob}: its content does not have its id"));
         Err(TreeError::Damaged { oid: blob, why: "its content does not have its id".into() })
     }
 }

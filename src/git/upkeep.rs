@@ -20,6 +20,16 @@ use super::transport::hermetic;
 ///
 /// Every use opens it anew: a long-lived handle runs out of slots for packs after some dozens of fetches.
 pub(super) fn open(dir: &Path, limits: Option<&Limits>) -> Result<gix::Repository, MirrorError> {
+    open_as(dir, limits, true)
+        .map_err(|e| MirrorError::Damaged { dir: dir.into(), why: format!("it cannot be opened: {e:#}") })
+}
+
+/// Opens a repository of somebody else's, bare or the top of a work tree, for reading.
+pub(super) fn open_any(dir: &Path) -> Result<gix::Repository, MirrorError> {
+    open_as(dir, None, false).map_err(|e| MirrorError::NoRepository { path: dir.into(), why: format!("{e:#}") })
+}
+
+fn open_as(dir: &Path, limits: Option<&Limits>, as_is: bool) -> Result<gix::Repository, gix::Error> {
     let default = Limits::default();
     let limit = limits.unwrap_or(&default).allocation();
     let overrides = [
@@ -34,11 +44,8 @@ pub(super) fn open(dir: &Path, limits: Option<&Limits>) -> Result<gix::Repositor
         "gitoxide.committer.nameFallback=holdfast".into(),
         "gitoxide.committer.emailFallback=holdfast@localhost".into(),
     ];
-    let options = gix::open::Options::isolated().config_overrides(overrides).open_path_as_is(true);
-    let repo = options
-        .open(dir)
-        .map_err(|e| MirrorError::Damaged { dir: dir.into(), why: format!("it cannot be opened: {e:#}") })?;
-    let mut repo = repo.to_thread_local();
+    let options = gix::open::Options::isolated().config_overrides(overrides).open_path_as_is(as_is);
+    let mut repo = options.open(dir)?.to_thread_local();
     // Trees are read again and again along a history; a few megabytes save most of the inflating.
     repo.object_cache_size(32 << 20);
     Ok(repo)

@@ -4,6 +4,7 @@
 //! whole states ([`Renderer::render`]), differences between commits at the cost of what differs
 //! ([`Renderer::changes`]), and the bytes of one resource when they are to be written ([`Renderer::content`]).
 
+mod details;
 mod error;
 mod fields;
 mod lines;
@@ -17,6 +18,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use details::Look;
 pub use error::{Problem, RenderError};
 pub use fields::field_changes;
 
@@ -126,11 +128,7 @@ impl Renderer {
     ///
     /// A source path that is missing at one of them counts as empty there, so that what this takes away is seen.
     pub fn changes(&self, trees: &dyn Trees, old: &CommitId, new: &CommitId) -> Result<Vec<WantChange>, RenderError> {
-        let source = |commit| match self.source(trees, commit) {
-            Err(error) if error.is_path_missing() => Ok(None),
-            other => other.map(Some),
-        };
-        let (old, new) = (source(old)?, source(new)?);
+        let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
         match self.kind {
             Render::Plain => self.plain(trees).changes(old, new),
         }
@@ -152,6 +150,14 @@ impl Renderer {
             }
             Some((Kind::Link, oid)) => Ok(Content::Link(read(oid, plain::LINK_MAX)?)),
             Some((Kind::Tree | Kind::Submodule, _)) | None => Err(fail(Problem::NotWanted)),
+        }
+    }
+
+    /// Finds the source path's tree, if it is there.
+    fn source_or_none(&self, trees: &dyn Trees, commit: &CommitId) -> Result<Option<Oid>, RenderError> {
+        match self.source(trees, commit) {
+            Err(error) if error.is_path_missing() => Ok(None),
+            other => other.map(Some),
         }
     }
 

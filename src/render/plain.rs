@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Limits, Problem, RenderError, WantChange, identity};
 use crate::core::effect_directory::{is_access_control, is_protected};
-use crate::core::resource::{Digest, Nature, Vitals, Want};
+use crate::core::resource::{Digest, Id, Nature, Vitals, Want};
 use crate::core::spelling::{file_digest, link_digest};
 use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
 
@@ -63,9 +63,19 @@ impl<'a> Plain<'a> {
 
     /// Renders where two trees differ, both sides.
     pub(super) fn changes(self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<WantChange>, RenderError> {
+        self.changes_seen(old, new, &mut |_, _, _| ())
+    }
+
+    /// Renders where two trees differ, and shows each leaf on the way.
+    pub(super) fn changes_seen(
+        self,
+        old: Option<Oid>,
+        new: Option<Oid>,
+        seen: &mut dyn FnMut(&Id, Side, Side),
+    ) -> Result<Vec<WantChange>, RenderError> {
         let trees = self.trees;
         let source = show(self.path);
-        let mut visit = Changes { plain: self, changes: Vec::new() };
+        let mut visit = Changes { plain: self, changes: Vec::new(), seen };
         diff::<Fail>(trees, old, new, &mut visit).map_err(|fail| match fail {
             Fail::At(error) => error,
             Fail::Tree(error) => RenderError { path: source, problem: error.into() },
@@ -177,20 +187,23 @@ impl From<TreeError> for Fail {
     }
 }
 
-struct Changes<'a> {
+struct Changes<'a, 'b> {
     plain: Plain<'a>,
     changes: Vec<WantChange>,
+    seen: &'b mut dyn FnMut(&Id, Side, Side),
 }
 
-impl Visit<Fail> for Changes<'_> {
+impl Visit<Fail> for Changes<'_, '_> {
     fn leaf(&mut self, path: &[u8], old: Side, new: Side) -> Result<(), Fail> {
         if is_skipped(path) {
             return Ok(());
         }
         self.plain.afford().map_err(Fail::At)?;
-        let old = self.plain.want(path, old).map_err(Fail::At)?;
-        let new = self.plain.want(path, new).map_err(Fail::At)?;
-        self.changes.push(WantChange { id: identity(path), old, new });
+        let before = self.plain.want(path, old).map_err(Fail::At)?;
+        let after = self.plain.want(path, new).map_err(Fail::At)?;
+        let id = identity(path);
+        (self.seen)(&id, old, new);
+        self.changes.push(WantChange { id, old: before, new: after });
         Ok(())
     }
 

@@ -1,0 +1,475 @@
+//! Runs the guards over a repository's past pushes: reads, and lets [`crate::core::backtest`] judge.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::core::backtest::{Backtest, Judged, Push, pushes, taken_back};
+use crate::core::commit::{Commit, CommitId, Signature};
+use crate::core::culprit::{self, CommitEffect, Measure, WantChange};
+use crate::core::guards::Guards;
+use crate::core::plan::Details;
+use crate::core::reason::Reason;
+use crate::core::resource::Want;
+use crate::core::tree::TreeError;
+use crate::git::{ReadError, Snapshot};
+use crate::render::{Look, Problem, RenderError, Renderer};
+
+/// As much as a cycle looks into: of a larger push nothing counts as a version bump.
+const LOOK: Look = Look { files: 5_000, bytes: 256 * 1024 };
+
+/// How long a return looks back; windows may look further.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// What a backtest is asked for.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The newest commit.
+    pub tip: CommitId,
+    /// The guards.
+    pub guards: Guards,
+    /// Other guards to compare with, and what to call them.
+    pub other: Option<(String, Guards)>,
+    /// Only the newest so many pushes.
+    pub last: Option<usize>,
+    /// Only pushes since then.
+    pub since: Option<Timestamp>,
+}
+
+/// Why a backtest could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BacktestError {
+    /// The history cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An object is missing: a fault of the clone, not of a commit.
+    #[error(transparent)]
+    Render(RenderError),
+}
+
+/// What the guards would have done.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The newest commit.
+    pub tip: CommitId,
+    /// Whether the clone is shallow, so that there was more before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
+    /// In numbers.
+    pub summary: Summary,
+    /// Each push, oldest first.
+    pub pushes: Vec<PushReport>,
+}
+
+/// What the guards would have done, in numbers.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// How many pushes were judged.
+    pub pushes: usize,
+    /// How many of them change nothing that is desired here.
+    pub unchanged: usize,
+    /// How many pass.
+    pub passed: usize,
+    /// How many would have been held.
+    pub held: usize,
+    /// The same by the first limit that each crosses.
+    pub by_code: BTreeMap<Arc<str>, usize>,
+    /// How many deletions would have been parked.
+    pub parked: usize,
+    /// How many of what would have been held was taken back within a day.
+    pub reverted_within_day: usize,
+    /// How many of what passes was taken back within a day.
+    pub passed_reverted_within_day: usize,
+    /// When the first push landed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// When the last one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// What other guards would have done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other: Option<Other>,
+}
+
+/// What other guards would have done differently.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Other {
+    /// What they are called.
+    pub with: String,
+    /// How many pushes they would have held.
+    pub held: usize,
+    /// The pushes that they would have let through.
+    pub let_through: Vec<CommitId>,
+    /// The pushes that only they would have held.
+    pub also_held: Vec<CommitId>,
+}
+
+/// What the guards would have done on one push.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PushReport {
+    /// Its newest commit.
+    pub commit: CommitId,
+    /// When it landed.
+    pub at: Timestamp,
+    /// Who its newest commit claims wrote it.
+    pub author: String,
+    /// The first line of that commit's message.
+    pub subject: String,
+    /// How many first-parent commits it has.
+    pub commits: usize,
+    /// What is new.
+    pub creates: u32,
+    /// What is changed.
+    pub updates: u32,
+    /// What is removed.
+    pub deletes: u32,
+    /// Version-only updates.
+    pub bumps: u32,
+    /// Deletions that would have been parked.
+    pub parked: u32,
+    /// How many resources there were.
+    pub n: u32,
+    /// `held` or `passed`.
+    pub verdict: &'static str,
+    /// Whether it leads back to a good state, and so is exempt from most limits.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub returns: bool,
+    /// The limits that it crosses.
+    pub codes: Vec<Arc<str>>,
+    /// The same in numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+    /// The commit of it that crosses a limit by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub culprit: Option<Part>,
+    /// Where none does, the commits that contribute, the largest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contributors: Vec<Part>,
+    /// What nearly all of its operations have in common.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Arc<str>>,
+    /// Whether a later push within a day led back to what was before.
+    pub reverted_within_day: bool,
+}
+
+impl PushReport {
+    /// Tells whether it would have been held.
+    pub fn is_held(&self) -> bool {
+        self.verdict == "held"
+    }
+}
+
+/// One commit of a push that would have been held.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// The commit.
+    pub commit: CommitId,
+    /// Who it claims wrote it.
+    pub author: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// How much it changes, bumps included.
+    pub magnitude: u32,
+}
+
+impl From<&CommitEffect> for Part {
+    fn from(effect: &CommitEffect) -> Self {
+        let CommitEffect { commit, author, subject, magnitude, desired: _, crosses: _, broken: _ } = effect;
+        let magnitude = magnitude.rank();
+        Self { commit: commit.clone(), author: author.clone(), subject: subject.clone(), magnitude }
+    }
+}
+
+/// Judges the past pushes of a repository. `progress` is told after each how many of how many are done.
+///
+/// # Errors
+/// If the history or an object of it cannot be read; a commit that does not render is a verdict, not an error.
+pub fn backtest(
+    snapshot: &Snapshot,
+    renderer: &Renderer,
+    ask: &Ask,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Report, BacktestError> {
+    let (pushes, mut base, cut_off) = history(snapshot, &ask.tip)?;
+    let first = chosen(&pushes, ask);
+    let history = Reading { snapshot, renderer };
+    let (start, wants) = history.start(&pushes, first, &mut base, &ask.guards)?;
+    let mut judging = Judging {
+        history,
+        base,
+        main: Backtest::new(ask.guards.clone(), &wants),
+        other: ask.other.as_ref().map(|(_, guards)| Backtest::new(guards.clone(), &wants)),
+    };
+    drop(wants);
+    let (mut judged, mut blames, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for (done, push) in pushes[start..].iter().enumerate() {
+        let (verdict, blame, other) = judging.push(push)?;
+        judged.push((push.at, verdict));
+        blames.push(blame);
+        others.push(other);
+        progress(done + 1, pushes.len() - start);
+    }
+    let back = taken_back(&judged);
+    let mut reports = Vec::new();
+    let mut summary = Summary { other: ask.other.as_ref().map(|(with, _)| Other::new(with)), ..Summary::default() };
+    let all = pushes[start..].iter().zip(judged).zip(blames).zip(back).zip(others);
+    for ((((push, (_, judged)), blame), back), other) in all.skip(first - start) {
+        let unchanged = judged.after == Some(judged.before);
+        let report = report(push, judged, blame, back);
+        summary.count(&report, unchanged, other);
+        reports.push(report);
+    }
+    Ok(Report { tip: ask.tip.clone(), cut_off, summary, pushes: reports })
+}
+
+/// Reads the pushes that lead to a tip, and what they begin from; says whether a shallow clone cut them off.
+fn history(snapshot: &Snapshot, tip: &CommitId) -> Result<(Vec<Push>, Option<CommitId>, bool), ReadError> {
+    // Who signed what is another command's business.
+    let check = |_: &[u8], _: &[u8]| Signature::Unsigned;
+    let mut chain = Vec::new();
+    let mut cut_off = false;
+    for commit in snapshot.first_parents(tip, &check) {
+        match commit {
+            Ok(commit) => chain.push(commit),
+            Err(ReadError::AncestryUnproven { .. }) if snapshot.is_shallow() && !chain.is_empty() => cut_off = true,
+            Err(error) => return Err(error),
+        }
+    }
+    // What the oldest commit of a shallow clone changes is not known: the others begin from it.
+    let base = if cut_off { chain.pop().map(|commit| commit.id) } else { None };
+    chain.reverse();
+    Ok((pushes(chain), base, cut_off))
+}
+
+/// Returns where the pushes begin that are asked for.
+fn chosen(pushes: &[Push], ask: &Ask) -> usize {
+    let last = ask.last.map_or(0, |last| pushes.len().saturating_sub(last));
+    let since = ask.since.map_or(0, |since| pushes.partition_point(|push| push.at < since));
+    last.max(since)
+}
+
+/// Reads what pushes change.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    snapshot: &'a Snapshot,
+    renderer: &'a Renderer,
+}
+
+/// What leads from one commit to another, or why that cannot be rendered.
+type Change = Result<(Vec<WantChange>, Details), Arc<str>>;
+
+impl Reading<'_> {
+    /// Finds where to begin, so that windows and returns see what was before the pushes that are asked for.
+    ///
+    /// `base` becomes the commit before it.
+    fn start(
+        &self,
+        pushes: &[Push],
+        first: usize,
+        base: &mut Option<CommitId>,
+        guards: &Guards,
+    ) -> Result<(usize, Vec<Want>), BacktestError> {
+        let windows = guards.window_deletes.keys().chain(guards.window_changes.keys());
+        let back = windows.filter_map(|window| SignedDuration::try_from(*window).ok()).fold(DAY, Ord::max);
+        let from = pushes.get(first).and_then(|push| push.at.checked_sub(back).ok());
+        let mut start = from.map_or(first, |from| pushes.partition_point(|push| push.at < from).min(first));
+        // Beginning in the middle needs a commit that renders.
+        while start > 0 {
+            let before = pushes[start - 1].tip();
+            if let Ok(wants) = self.wants(&before.id)? {
+                *base = Some(before.id.clone());
+                return Ok((start, wants));
+            }
+            start -= 1;
+        }
+        let wants = base.as_ref().map(|base| self.wants(base)).transpose()?;
+        match wants {
+            Some(Ok(wants)) => Ok((0, wants)),
+            Some(Err(_)) | None => {
+                *base = None;
+                Ok((0, Vec::new()))
+            }
+        }
+    }
+
+    fn wants(&self, commit: &CommitId) -> Result<Result<Vec<Want>, Arc<str>>, BacktestError> {
+        match self.renderer.render(self.snapshot, commit) {
+            Ok(desired) => Ok(Ok(desired.wants.clone())),
+            Err(error) if error.is_path_missing() => Ok(Ok(Vec::new())),
+            Err(error) => broken(error).map(Err),
+        }
+    }
+
+    fn change(&self, old: Option<&CommitId>, new: &CommitId) -> Result<Change, BacktestError> {
+        let Some(old) = old else {
+            let wants = self.wants(new)?;
+            let create = |want: Want| WantChange { id: want.id.clone(), old: None, new: Some(want) };
+            return Ok(wants.map(|wants| (wants.into_iter().map(create).collect(), Details::new())));
+        };
+        match self.renderer.changes_with_details(self.snapshot, old, new, LOOK) {
+            Ok(change) => Ok(Ok(change)),
+            Err(error) => broken(error).map(Err),
+        }
+    }
+}
+
+/// Tells a commit that does not render from a clone that lacks objects.
+fn broken(error: RenderError) -> Result<Arc<str>, BacktestError> {
+    match error.problem {
+        Problem::Tree(TreeError::Missing(_) | TreeError::NoCommit(_)) => Err(BacktestError::Render(error)),
+        _ => Ok(error.to_string().into()),
+    }
+}
+
+/// Who is to blame for a push that would have been held.
+#[derive(Default)]
+struct Blame {
+    culprit: Option<Part>,
+    contributors: Vec<Part>,
+}
+
+struct Judging<'a> {
+    history: Reading<'a>,
+    /// The last commit that could be rendered; none before the first.
+    base: Option<CommitId>,
+    main: Backtest,
+    other: Option<Backtest>,
+}
+
+impl Judging<'_> {
+    /// Judges a push; also tells whether the other guards would have held it.
+    fn push(&mut self, push: &Push) -> Result<(Judged, Blame, bool), BacktestError> {
+        let tip = push.tip();
+        let change = self.history.change(self.base.as_ref(), &tip.id)?;
+        // Only several commits need to be told apart.
+        let measure = (push.commits.len() > 1).then(|| self.main.measure());
+        let judge = |backtest: &mut Backtest| match &change {
+            Ok((changes, details)) => backtest.push(push.at, changes, details),
+            Err(why) => backtest.broken(push.at, why),
+        };
+        let other = self.other.as_mut().is_some_and(|other| judge(other).is_held());
+        let judged = judge(&mut self.main);
+        let mut blame = Blame::default();
+        if judged.is_held() {
+            blame = match measure {
+                Some(measure) => self.blame(push, measure)?,
+                None => alone(tip, &judged),
+            };
+        }
+        if change.is_ok() {
+            self.base = Some(tip.id.clone());
+        }
+        Ok((judged, blame, other))
+    }
+
+    /// Measures each commit of a push that would have been held (`GUARDS.md` 3.5).
+    fn blame(&self, push: &Push, mut measure: Measure) -> Result<Blame, BacktestError> {
+        let mut before = self.base.clone();
+        let mut effects: Vec<CommitEffect> = Vec::new();
+        for commit in &push.commits {
+            effects.push(match self.history.change(before.as_ref(), &commit.id)? {
+                Ok((changes, details)) => {
+                    before = Some(commit.id.clone());
+                    measure.commit(commit, &changes, &details)
+                }
+                Err(why) => measure.broken(commit, &why),
+            });
+        }
+        // Of a push that does not render, the commit since which it does not.
+        let unbroken = effects.iter().rposition(|effect| effect.broken.is_none()).map_or(0, |at| at + 1);
+        if let Some(first) = effects.get(unbroken) {
+            return Ok(Blame { culprit: Some(first.into()), contributors: Vec::new() });
+        }
+        Ok(match culprit::verdict(&effects) {
+            culprit::Verdict::Culprit(at) => Blame { culprit: effects.get(at).map(Part::from), ..Blame::default() },
+            culprit::Verdict::Accumulation(all) => {
+                let contributors = all.into_iter().filter_map(|at| effects.get(at)).map(Part::from).collect();
+                Blame { culprit: None, contributors }
+            }
+        })
+    }
+}
+
+/// Blames the only commit of a push, unless it only was the last drop of a window.
+fn alone(commit: &Commit, judged: &Judged) -> Blame {
+    let part = Part {
+        commit: commit.id.clone(),
+        author: commit.author.name.clone(),
+        subject: commit.subject.clone(),
+        magnitude: judged.magnitude.rank(),
+    };
+    if judged.reasons.iter().any(|reason| &*reason.code != "window") {
+        Blame { culprit: Some(part), contributors: Vec::new() }
+    } else {
+        Blame { culprit: None, contributors: vec![part] }
+    }
+}
+
+fn report(push: &Push, judged: Judged, blame: Blame, back: bool) -> PushReport {
+    let verdict = if judged.is_held() { "held" } else { "passed" };
+    let Judged { reasons, magnitude, n, parked, returns, shape, before: _, after: _ } = judged;
+    let mut codes: Vec<Arc<str>> = reasons.iter().map(|reason| reason.code.clone()).collect();
+    codes.dedup();
+    let tip = push.tip();
+    PushReport {
+        commit: tip.id.clone(),
+        at: push.at,
+        author: tip.author.name.clone(),
+        subject: tip.subject.clone(),
+        commits: push.commits.len(),
+        creates: magnitude.creates,
+        updates: magnitude.updates,
+        deletes: magnitude.deletes,
+        bumps: magnitude.bumps,
+        parked,
+        n,
+        verdict,
+        returns,
+        codes,
+        reasons,
+        culprit: blame.culprit,
+        contributors: blame.contributors,
+        shape,
+        reverted_within_day: back,
+    }
+}
+
+impl Other {
+    fn new(with: &str) -> Self {
+        Self { with: with.to_owned(), held: 0, let_through: Vec::new(), also_held: Vec::new() }
+    }
+}
+
+impl Summary {
+    fn count(&mut self, push: &PushReport, unchanged: bool, other: bool) {
+        self.pushes += 1;
+        self.unchanged += usize::from(unchanged);
+        self.parked += push.parked as usize;
+        self.from.get_or_insert(push.at);
+        self.to = Some(push.at);
+        if push.is_held() {
+            self.held += 1;
+            self.reverted_within_day += usize::from(push.reverted_within_day);
+            if let Some(code) = push.codes.first() {
+                *self.by_code.entry(code.clone()).or_default() += 1;
+            }
+        } else {
+            self.passed += 1;
+            self.passed_reverted_within_day += usize::from(push.reverted_within_day);
+        }
+        let Some(with) = &mut self.other else { return };
+        with.held += usize::from(other);
+        match (push.is_held(), other) {
+            (true, false) => with.let_through.push(push.commit.clone()),
+            (false, true) => with.also_held.push(push.commit.clone()),
+            _ => {}
+        }
+    }
+}
