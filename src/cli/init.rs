@@ -53,7 +53,8 @@ pub(super) fn init(cli: &Cli, args: &args::Init) -> Done {
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         let shown = path.display();
-        let failure = |hint: String| Failure { code: ERROR, message: format!("write {shown}: {error}"), hint: Some(hint) };
+        let failure =
+            |hint: String| Failure { code: ERROR, message: format!("write {shown}: {error}"), hint: Some(hint) };
         match error.kind() {
             ErrorKind::AlreadyExists => Failure::new(format!("{shown} exists, and is left as it is")).hint(format!(
                 "write another file with `--to FILE`, print with `--to -`, or move it away: mv {shown} {shown}.old"
@@ -128,7 +129,8 @@ fn path(path: &Path) -> Result<String, Failure> {
         return Err(Failure::usage("a path is empty"));
     }
     let text = std::path::absolute(path)?.into_os_string().into_string();
-    text.map(|text| yaml(&text)).map_err(|path| Failure::usage(format!("{path:?} is not UTF-8, and cannot be written in YAML")))
+    text.map(|text| yaml(&text))
+        .map_err(|path| Failure::usage(format!("{path:?} is not UTF-8, and cannot be written in YAML")))
 }
 
 /// Returns the configuration's text.
@@ -211,7 +213,9 @@ fn trust(allowed_signers: Option<&Path>) -> Result<String, Failure> {
         Some(file) => {
             let _ = writeln!(text, "    ssh: {{ allowedSigners: {} }}", path(file)?);
         }
-        None => text.push_str("    # ssh: { allowedSigners: /etc/holdfast/allowed_signers }     # needed before it converges\n"),
+        None => text.push_str(
+            "    # ssh: { allowedSigners: /etc/holdfast/allowed_signers }     # needed before it converges\n",
+        ),
     }
     text.push_str("    # approvers: [bob@acme.example]     # who may let a held plan go that others wrote\n");
     Ok(text)

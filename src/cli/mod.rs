@@ -131,9 +131,7 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Backtest(args) => backtest::run(cli, args),
         Command::Demo(args) => demo::demo(cli, args),
         Command::Init(args) => init::init(cli, args),
-        Command::Doctor => {
-            Err(Failure::new("this command is not part of this build yet"))
-        }
+        Command::Doctor => Err(Failure::new("this command is not part of this build yet")),
     }
 }
 
