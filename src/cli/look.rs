@@ -18,6 +18,7 @@ use crate::controller::live::{Live, local_freezes};
 use crate::controller::report::{self, LatchStatus, Status};
 use crate::controller::run::settings;
 use crate::core::freeze;
+use crate::core::govern::govern;
 use crate::core::reason::Reason;
 use crate::core::state::{LatchName, State};
 use crate::store::{self, EVERY, Filter, Ledger, Mode, StoreError};
@@ -290,7 +291,7 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
             (state.app.converged, state.app.last_verified) = (Some(base.clone()), Some(base));
         }
         let trusted = live
-            .trust(&state, &tip)
+            .trust(&state, &tip, &govern(&state, &app.governing()).policy)
             .map_err(|why| Failure::new(format!("judge the range to {}: {why}", tip.short())))?;
         failed |= !trusted.signature.is_empty() || trusted.history.is_some();
         let rows = verdicts.entry(app.name.clone()).or_default();

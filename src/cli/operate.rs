@@ -13,12 +13,12 @@ use crate::config::{Application, Config, parse_duration};
 use crate::controller::edges::Read as _;
 use crate::controller::live::Live;
 use crate::controller::report::Status;
-use crate::core::approval::{self, Wanted};
+use crate::core::approval::{self, Giving};
 use crate::core::clock::Clock;
 use crate::core::freeze::Parsed;
 use crate::core::ledger::Fact;
 use crate::core::resource::{AnchorSeen, Digest, Id};
-use crate::core::state::{Approval, Hold, State};
+use crate::core::state::{Hold, State};
 use crate::store::{CommitError, ControllerLock, EVERY, Ledger, Mode, StoreError};
 
 /// How many times a fact is tried again because another process wrote meanwhile.
@@ -190,18 +190,9 @@ pub(super) fn approve(cli: &Cli, args: &args::Approve) -> Done {
     for name in sharing(&ledger, &config, app, digest)? {
         let Some(app) = config.application(&name) else { continue };
         commit(&ledger, &name, |state| {
-            if let Some(used) = state.app.approvals.iter().find(|known| known.digest == digest && known.used) {
-                return Err(Failure::new(format!(
-                    "{digest} was approved before (by {}) and used: an approval serves once",
-                    used.by
-                ))
-                .hint("look at what is held now: holdfast status"));
-            }
-            let wanted = Wanted { digest: &digest, change: None, seen: state.now(), contributors: &[] };
-            if let Some(why) = approval::refusal(&by, &wanted, &app.trust.policy, &app.guards, state.now()) {
-                return Err(Failure::new(format!("not approved: {why}")));
-            }
-            let approval = Approval { digest, by: by.clone(), via: "local".into(), at: state.now(), used: false };
+            let giving = Giving { digest, by: by.clone(), via: "local".into(), at: state.now() };
+            let approval = approval::give(state, &giving, &app.governing())
+                .map_err(|refused| Failure::new(refused.to_string()).hint(refused.next))?;
             Ok(vec![Fact::Approved { approval }])
         })?;
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::edges::{Judged, Read, Rendered, Trusted, Unclaimed, Write};
 use crate::clock::MachineClock;
 use crate::config::{Application, Credentials, Target as TargetConfig};
+use crate::core::approval;
 use crate::core::clock::Reading;
 use crate::core::commit::{Commit, CommitId, Signature, Tag};
 use crate::core::culprit::WantChange;
@@ -178,9 +179,9 @@ impl Live {
         snapshot: &Snapshot,
         range: &crate::git::Range,
         state: &State,
+        policy: &TrustPolicy,
         now: Timestamp,
     ) -> Result<Trusted, Arc<str>> {
-        let policy = &self.app.trust.policy;
         let sight = |id: &CommitId| state.app.sights.get(id).copied().unwrap_or(now);
         let check = self.check();
         let tags = snapshot.tags(&check).map_err(|error| Arc::from(error.to_string()))?;
@@ -281,11 +282,8 @@ fn approvals(tags: &[Tag], policy: &TrustPolicy, state: &State, now: Timestamp) 
     for tag in tags {
         let Some(named) = tag.name.strip_prefix("holdfast-approve/") else { continue };
         let Ok(digest) = named.replacen("sha256-", "", 1).parse::<Digest>() else { continue };
-        let Ok((by, _)) = trust::tag_signer(tag, now, policy) else { continue };
-        let known = state.app.approvals.iter().any(|known| known.digest == digest && known.by == by);
-        if !known {
-            found.push(Approval { digest, by, via: "tag".into(), at: now, used: false });
-        }
+        let Ok(signer) = trust::tag_signer(tag, now, policy) else { continue };
+        found.extend(approval::by_tag(digest, signer, tag.tagged, state, now));
     }
     found
 }
@@ -366,18 +364,18 @@ impl Read for Live {
         Ok(tip)
     }
 
-    fn trust(&mut self, state: &State, tip: &CommitId) -> Result<Trusted, Arc<str>> {
+    fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>> {
         let snapshot = self.snapshot.as_ref().ok_or_else(|| Arc::from("the repository was not read"))?;
         let text = |error: crate::git::ReadError| Arc::from(error.to_string());
         let now = MachineClock::wall();
         let check = self.check();
         let anchor = state.app.converged.clone().or_else(|| state.app.last_verified.clone());
-        let Some(base) = anchor.or_else(|| self.app.trust.policy.anchor.clone()) else {
+        let Some(base) = anchor.or_else(|| policy.anchor.clone()) else {
             // First use without an anchor: the tip itself must verify.
             let commit = snapshot.commit(tip, &check).map_err(text)?;
             let range =
                 crate::git::Range { first_parent: vec![commit.clone()], all: vec![commit], base_on_first_parent: true };
-            return self.judge_range(snapshot, &range, state, now);
+            return self.judge_range(snapshot, &range, state, policy, now);
         };
         let known =
             |id: &CommitId| format!("{} is not on the first-parent chain of the tip {}", id.short(), tip.short());
@@ -385,7 +383,7 @@ impl Read for Live {
             Ok(range) => range,
             Err(error) => return Err(text(error)),
         };
-        let mut trusted = self.judge_range(snapshot, &range, state, now)?;
+        let mut trusted = self.judge_range(snapshot, &range, state, policy, now)?;
         if !range.base_on_first_parent {
             trusted.history = Some(Reason::new("history", known(&base)));
         }

@@ -132,6 +132,16 @@ pub fn verdict(commits: &[CommitEffect]) -> Verdict {
     Verdict::Accumulation(contributors)
 }
 
+/// Returns the commits up to a goal that cross a limit by themselves although all of it together passes: later ones took back
+/// what they did before it was written. Those that a promotion was begun for already (`begun`) are none.
+pub fn skipped(commits: &[CommitEffect], begun: Option<&CommitId>, goal: &CommitId) -> Vec<CommitId> {
+    let at = |id: &CommitId| commits.iter().position(|effect| effect.commit == *id);
+    let from = begun.and_then(at).map_or(0, |begun| begun + 1);
+    let to = at(goal).map_or(commits.len(), |goal| goal + 1);
+    let range = commits.get(from..to).unwrap_or_default();
+    range.iter().filter(|effect| !effect.crosses.is_empty()).map(|effect| effect.commit.clone()).collect()
+}
+
 /// Returns how much is desired after changes.
 pub fn after(before: u32, changes: &[WantChange]) -> u32 {
     let count = |is: fn(&WantChange) -> bool| {
