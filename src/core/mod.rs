@@ -13,6 +13,8 @@ pub mod culprit;
 pub mod drift;
 pub mod effect_directory;
 pub mod failing;
+#[cfg(test)]
+mod fixture;
 pub mod fleet;
 pub mod freeze;
 pub mod glob;
@@ -26,6 +28,8 @@ pub mod limits;
 pub mod op;
 pub mod pace;
 pub mod plan;
+#[cfg(test)]
+mod properties;
 pub mod reason;
 pub mod resource;
 pub mod spelling;

@@ -120,6 +120,8 @@ impl Plan {
         guards: &Digest,
         approved: impl Fn(&Digest) -> bool,
     ) -> Self {
+        // What is paired with what, and so the digests, must not depend on the order in which it was found.
+        ops.sort_by(|a, b| a.id.cmp(&b.id));
         mark_replacements(&mut ops);
         pair_moves(&mut ops);
         pair_supersessions(&mut ops);
