@@ -14,7 +14,7 @@ use super::judge::{Inputs, Judgement, Prefix, Wanting, judge};
 use super::ledger::{Fact, Touched};
 use super::op::{Effect, Op, Verb};
 use super::pace::{self, Next};
-use super::plan::{Details, Magnitude, Plan};
+use super::plan::{Details, Plan};
 use super::reason::Reason;
 use super::resource::{Desired, Digest, Health, Here, Id, Live, Nature, Observed, Touch, Version, Vitals, Want};
 use super::state::{Accepted, Approval, Purpose, State};
@@ -128,11 +128,14 @@ impl World {
         let known = self.state.resources.keys().map(Id::as_str);
         let wanted = self.range.iter().flat_map(|(_, files)| files.keys().map(String::as_str));
         for id in known.chain(wanted) {
-            let live = self.live.get(id).map_or(Live::Gone, |value| {
+            let folder = Nature { identity: Some("folder".into()), ..Nature::default() };
+            let folder = self.is_folder(id).then_some((200, folder));
+            let there = self.live.get(id).map(|value| (*value, nature(id))).or(folder);
+            let live = there.map_or(Live::Gone, |(value, nature)| {
                 Live::Here(Here {
-                    digest: digest(*value),
+                    digest: digest(value),
                     version: Version("v".into()),
-                    nature: nature(id),
+                    nature,
                     health: Health::Healthy,
                     touch: Touch::default(),
                     dependants: 0,
@@ -141,6 +144,10 @@ impl World {
             seen.insert(Id::new(id), live);
         }
         Observed { seen: seen.into_iter().collect(), ..Observed::default() }
+    }
+
+    fn is_folder(&self, id: &str) -> bool {
+        self.live.keys().any(|other| other.strip_prefix(id).is_some_and(|rest| rest.starts_with('/')))
     }
 
     pub(super) fn compare(&self, (commit, files): &(CommitId, Files)) -> Comparison {
@@ -315,7 +322,16 @@ impl World {
         });
         let (verb, effect, windowed) = (op.verb, op.effect, purpose == Purpose::Promote);
         let cleared = self.state.app.latches.contains_key(&super::state::LatchName::Failure);
-        self.fold(vec![Fact::Wrote { purpose, index, id: op.id, verb, effect, accepted, windowed, healed_after: None }]);
+        self.fold(vec![Fact::Wrote {
+            purpose,
+            index,
+            id: op.id,
+            verb,
+            effect,
+            accepted,
+            windowed,
+            healed_after: None,
+        }]);
         if cleared {
             self.fold(vec![Fact::Cleared { latch: super::state::LatchName::Failure, by: "a probe".into() }]);
         }
@@ -324,11 +340,6 @@ impl World {
     /// Returns the plan that leads to the tip now.
     pub(super) fn promotion(&self) -> Plan {
         self.plan(Purpose::Promote, &self.compare(self.tip()).promote)
-    }
-
-    /// Returns the magnitude of the plan that leads to the tip now.
-    pub(super) fn magnitude(&self) -> Magnitude {
-        self.promotion().magnitude
     }
 }
 

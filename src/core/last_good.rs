@@ -69,6 +69,8 @@ mod tests {
             magnitude: Magnitude { deletes, ..Magnitude::default() },
             desired: 100,
             crosses: if crosses { vec!["delete_halt".into()] } else { Vec::new() },
+            does: None,
+            undone_by: None,
             broken: None,
         }
     }

@@ -198,31 +198,42 @@ fn tops(ops: &[Op]) -> BTreeMap<Id, Id> {
     parts.iter().map(|id| (Id::new(*id), top(id))).collect()
 }
 
-/// Marks what is deleted together with what is created in its place and cannot be there beside it: a file that becomes a
-/// folder, or the other way. Counted as what it is, a deletion; not as a move, for the old name's content is replaced.
+/// Marks what is deleted together with what comes in its place and cannot be there beside it: a file that becomes a folder,
+/// or the other way. Counted as what it is, a deletion; not as a move, for the old name's content is replaced.
 fn mark_replacements(ops: &mut [Op]) {
-    let named = |verb| -> BTreeSet<Arc<str>> {
-        ops.iter().filter(|op| op.verb == verb).map(|op| op.id.as_str().into()).collect()
+    let named = |is: &dyn Fn(&Op) -> bool| -> BTreeSet<Arc<str>> {
+        ops.iter().filter(|op| is(op)).map(|op| op.id.as_str().into()).collect()
     };
-    let (deleted, created) = (named(Verb::Delete), named(Verb::Create));
-    if deleted.is_empty() || created.is_empty() {
+    let deleted = named(&|op| op.verb == Verb::Delete);
+    if deleted.is_empty() {
         return;
     }
-    let below = |names: &BTreeSet<Arc<str>>, id: &str| {
-        let folder: Arc<str> = format!("{id}/").into();
-        names.range(folder.clone()..).next().is_some_and(|name| name.starts_with(&*folder))
-    };
-    let above = |names: &BTreeSet<Arc<str>>, id: &str| id.match_indices('/').any(|(at, _)| names.contains(&id[..at]));
+    // Something is observed where a file is wanted, and things below it go: a folder, which goes with the last of them.
+    let comes = named(&|op| op.verb == Verb::Create || (op.verb == Verb::Update && is_above(&op.id, &deleted)));
     for op in ops.iter_mut() {
-        let others = match op.verb {
-            Verb::Delete => &created,
-            Verb::Create => &deleted,
-            Verb::Update => continue,
-        };
-        if below(others, op.id.as_str()) || above(others, op.id.as_str()) {
-            op.class = Class::Replace;
+        let others = if op.verb == Verb::Delete { &comes } else { &deleted };
+        let part = op.verb == Verb::Delete || comes.contains(op.id.as_str());
+        if !part || !(is_above(&op.id, others) || is_below(&op.id, others)) {
+            continue;
+        }
+        op.class = Class::Replace;
+        if op.verb == Verb::Update {
+            op.verb = Verb::Create;
+            op.from = None;
         }
     }
+}
+
+/// Tells whether one of the names lies below an identity.
+fn is_above(id: &Id, names: &BTreeSet<Arc<str>>) -> bool {
+    let folder: Arc<str> = format!("{id}/").into();
+    names.range(folder.clone()..).next().is_some_and(|name| name.starts_with(&*folder))
+}
+
+/// Tells whether an identity lies below one of the names.
+fn is_below(id: &Id, names: &BTreeSet<Arc<str>>) -> bool {
+    let id = id.as_str();
+    id.match_indices('/').any(|(at, _)| names.contains(&id[..at]))
 }
 
 /// Parks what goes in the place of something that is parked: it could only fail.

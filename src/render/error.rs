@@ -59,7 +59,9 @@ pub enum Problem {
     #[error("a directory cannot hold this name ({0}); rename it")]
     Name(&'static str),
     /// A name that holdfast keeps for its own files in the target.
-    #[error("this name is kept for holdfast's own files (`.holdfast`, `.holdfast-tmp-…`); rename it, or move it out of source.path")]
+    #[error(
+        "this name is kept for holdfast's own files (`.holdfast`, `.holdfast-tmp-…`); rename it, or move it out of source.path"
+    )]
     Reserved,
     /// A link without a target, or with one that no file system takes.
     #[error("the symbolic link's target is empty, too long or has a NUL; remove it")]

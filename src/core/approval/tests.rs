@@ -64,6 +64,10 @@ fn what_is_forgotten_does_not_come_back_by_its_tag() {
     let signer = || ("bob@a".into(), "SHA256:abc".into());
     let tag = |tagged| by_tag(digest(1), signer(), tagged, &empty, empty.now());
     assert_eq!(tag(Timestamp::UNIX_EPOCH), None);
-    assert_eq!(tag(empty.now() + SignedDuration::from_hours(1)), None, "a date in the future would outlive its approval");
+    assert_eq!(
+        tag(empty.now() + SignedDuration::from_hours(1)),
+        None,
+        "a date in the future would outlive its approval"
+    );
     assert_eq!(tag(empty.now()).and_then(|approval| approval.key), Some("SHA256:abc".into()));
 }
