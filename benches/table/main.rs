@@ -106,11 +106,11 @@ fn fetch() -> Vec<Row> {
         world.push();
         // In turns, so that neither always finds what the other has just warmed.
         if round % 2 == 0 {
-            of_ours.push(timed(&ours));
+            of_ours.push(timed(ours));
             of_theirs.push(timed(fetch));
         } else {
             of_theirs.push(timed(fetch));
-            of_ours.push(timed(&ours));
+            of_ours.push(timed(ours));
         }
     }
     vec![Row::compared("fetch of one commit", median(of_ours), "git fetch", median(of_theirs), "at most 1.2")]
