@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::edges::{Judged, Read, Rendered, Trusted, Unclaimed, Write};
 use crate::clock::MachineClock;
 use crate::config::{Application, Credentials, Target as TargetConfig};
+use crate::core::approval::{self, Contributor};
 use crate::core::clock::Reading;
 use crate::core::commit::{Commit, CommitId, Signature, Tag};
 use crate::core::culprit::WantChange;
@@ -281,6 +282,10 @@ fn approvals(tags: &[Tag], policy: &TrustPolicy, state: &State, now: Timestamp) 
     for tag in tags {
         let Some(named) = tag.name.strip_prefix("holdfast-approve/") else { continue };
         let Ok(digest) = named.replacen("sha256-", "", 1).parse::<Digest>() else { continue };
+        // No approval lives longer: what was used and forgotten since must not come back as a new one.
+        if approval::is_stale(tag.tagged, now) {
+            continue;
+        }
         let Ok((by, _)) = trust::tag_signer(tag, now, policy) else { continue };
         let known = state.app.approvals.iter().any(|known| known.digest == digest && known.by == by);
         if !known {
@@ -395,12 +400,14 @@ impl Read for Live {
                 trusted.history = Some(Reason::new("history", known(last)));
             }
         }
-        if let Some(commit) = &state.app.converged
-            && let Ok(facts) = snapshot.commit(commit, &check)
-            && let Signature::Good { key, revocation: crate::core::commit::Revocation::Revoked, .. } = &facts.signature
-            && state.app.vouched_by.contains(key)
-        {
-            let message = format!("key {key}, which vouched for the accepted state {}, was revoked", commit.short());
+        // Every key that vouched for what was accepted, not only the tip's.
+        let revoked = |key: &&Arc<str>| {
+            let keys = self.keys.as_ref();
+            keys.is_some_and(|keys| keys.revocation(key) == crate::core::commit::Revocation::Revoked)
+        };
+        if let Some(key) = state.app.vouched_by.iter().find(revoked) {
+            let accepted = state.app.converged.as_ref().map_or("(none)", |commit| commit.short());
+            let message = format!("key {key}, which vouched for the accepted state {accepted}, was revoked");
             trusted.accepted_revoked = Some(Reason::new("revoked_key", message));
         }
         Ok(trusted)
@@ -450,6 +457,38 @@ impl Read for Live {
             (change.id.clone(), render::field_changes(before.as_deref(), after.as_deref(), change.id.as_str()))
         });
         detailed.collect()
+    }
+
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, id: &Id) -> Result<Vec<Contributor>, Arc<str>> {
+        let snapshot = self.snapshot.as_ref().ok_or_else(|| Arc::from("the repository was not read"))?;
+        let text = |error: crate::git::ReadError| Arc::from(error.to_string());
+        let now = MachineClock::wall();
+        let range = snapshot.range(base, tip, &self.check()).map_err(text)?;
+        let mut contributing = Vec::new();
+        let mut before = base.clone();
+        for commit in &range.first_parent {
+            // What does not render is taken to have a part in everything.
+            let changes = self.renderer.changes(snapshot, &before, &commit.id);
+            if changes.map_or(true, |changes| changes.iter().any(|change| change.id == *id)) {
+                let brought = match commit.parents.as_slice() {
+                    [_] => vec![commit.clone()],
+                    _ => snapshot.range(&before, &commit.id, &self.check()).map_err(text)?.all,
+                };
+                contributing.extend(brought);
+            }
+            before = commit.id.clone();
+        }
+        let policy = &self.app.trust.policy;
+        let judged = contributing.into_iter().map(|commit| {
+            let sighted =
+                Sighted { commit: &commit, first_seen: now, first_parent: true, touches: true, freeze_only: false };
+            let signer = match trust::verdict(&sighted, policy, &[]).outcome {
+                TrustOutcome::Verified { principal, .. } => Some(principal),
+                _ => None,
+            };
+            Judged { commit, first_parent: true, signer, verdict: "".into(), why: None }.contributor()
+        });
+        Ok(judged.collect())
     }
 
     fn details(&mut self, state: &State, ops: &[Op]) -> Details {
