@@ -342,9 +342,6 @@ pub struct Touched {
     pub ops: BTreeSet<(Purpose, u32)>,
 }
 
-/// How many approvals are remembered after use, to refuse them a second time with the right words.
-const SPENT_APPROVALS_KEPT: usize = 200;
-
 /// How many good states are remembered.
 const GOOD_KEPT: usize = 200;
 
@@ -538,9 +535,9 @@ impl State {
 
     fn fold_approved(&mut self, approval: &Approval) {
         self.app.approvals.retain(|known| known.digest != approval.digest || known.by != approval.by);
+        let now = self.now();
+        self.app.approvals.retain(|known| !super::approval::is_stale(known.at, now));
         self.app.approvals.push(approval.clone());
-        let excess = self.app.approvals.len().saturating_sub(SPENT_APPROVALS_KEPT);
-        self.app.approvals.drain(..excess);
     }
 
     fn fold_reanchored(

@@ -23,6 +23,7 @@ pub use source::{local_freezes, remote_of};
 use super::edges::{Read, Rendered, Trusted, Unclaimed, Write};
 use crate::clock::MachineClock;
 use crate::config::Application;
+use crate::core::approval::Contributor;
 use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
@@ -99,6 +100,10 @@ impl Read for Live {
 
     fn change_details(&mut self, old: &CommitId, new: &CommitId, changes: &[WantChange]) -> Details {
         self.inside_changes(old, new, changes)
+    }
+
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, id: &Id) -> Result<Vec<Contributor>, Arc<str>> {
+        self.contributors_to(&self.app.trust.policy, base, tip, id)
     }
 
     fn details(&mut self, state: &State, ops: &[Op]) -> Details {
