@@ -1,17 +1,14 @@
 //! `backtest`: what the guards would have done on past pushes.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::args::{self, Cli, Output};
-use super::{CONFIG, Done, Failure, backtest_text, chosen, print_json, style};
+use super::{CONFIG, Done, Failure, backtest_text, chosen, print_json, progress, style};
 use crate::clock::MachineClock;
 use crate::config::{self, Application, Config, ConfigErrors, Override};
 use crate::controller::backtest::{Ask, Report, backtest};
@@ -81,25 +78,10 @@ fn document((place, report): &(Place, Report)) -> Result<serde_json::Value, serd
 
 fn judge(place: Place) -> Result<(Place, Report), Failure> {
     let renderer = Renderer::new(render::Render::Plain, &place.path, render::Limits::default())?;
-    let bar = bar();
-    let began = Instant::now();
-    let report = backtest(&place.snapshot, &renderer, &place.ask, &mut |done, all| {
-        // What takes less than a second needs no bar.
-        if began.elapsed() > Duration::from_secs(1) {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        }
-    })?;
-    bar.finish_and_clear();
+    let bar = progress::bar("pushes");
+    let report = backtest(&place.snapshot, &renderer, &place.ask, &mut |done, all| bar.at(done, all))?;
+    bar.finish();
     Ok((place, report))
-}
-
-/// A progress bar, on a terminal.
-fn bar() -> ProgressBar {
-    let terminal = std::io::stderr().is_terminal();
-    let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("  {pos} of {len} pushes  {wide_bar}  {eta} left");
-    ProgressBar::with_draw_target(None, target).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Opens a repository that needs no configuration.

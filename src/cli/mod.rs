@@ -6,9 +6,11 @@ mod args;
 mod backtest;
 mod backtest_text;
 mod demo;
+mod doctor;
 mod init;
 mod look;
 mod operate;
+mod progress;
 mod text;
 
 use std::io::IsTerminal as _;
@@ -131,7 +133,7 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Backtest(args) => backtest::run(cli, args),
         Command::Demo(args) => demo::demo(cli, args),
         Command::Init(args) => init::init(cli, args),
-        Command::Doctor => Err(Failure::new("this command is not part of this build yet")),
+        Command::Doctor => doctor::doctor(cli),
     }
 }
 
