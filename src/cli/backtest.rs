@@ -105,7 +105,7 @@ fn in_repository(
         repository,
         path: args.path.clone(),
         snapshot,
-        ask: Ask { tip, guards, other, last: args.last, since },
+        ask: Ask { tip, guards, other, last: args.last, since, partial: true },
         guards: called("the default guards", &args.set),
     })
 }
@@ -120,13 +120,22 @@ fn of_application(
 ) -> Result<Place, Failure> {
     let remote = remote_of(app).map_err(Failure::new)?;
     let mirror = Mirror::open(&git::directory_for(&config.controller.state_dir, &remote.url))?;
+    let spinner = progress::spinner(&format!("fetching {}", remote.url));
     let tip = mirror.fetch(&remote, &Wanted::default(), &AtomicBool::new(false))?.tip;
+    spinner.finish_and_clear();
     Ok(Place {
         name: Some(app.name.to_string()),
         repository: app.source.url.clone(),
         path: if app.source.path.is_empty() { ".".to_owned() } else { app.source.path.clone() },
         snapshot: mirror.snapshot()?,
-        ask: Ask { tip, guards: app.guards.clone(), other: compared(&app.guards, plain), last: args.last, since },
+        ask: Ask {
+            tip,
+            guards: app.guards.clone(),
+            other: compared(&app.guards, plain),
+            last: args.last,
+            since,
+            partial: false,
+        },
         guards: called("its guards", &args.set),
     })
 }

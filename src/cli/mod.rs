@@ -10,6 +10,7 @@ mod doctor;
 mod init;
 mod look;
 mod operate;
+mod operations_text;
 mod progress;
 mod text;
 

@@ -21,12 +21,16 @@ const SHARED: [&str; 6] = ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph"];
 
 /// Checks the target.
 pub(super) fn target(app: &Application, state: &Seen, notes: &mut Notes<'_>) {
-    let Target::Directory(target) = &app.target else {
-        return notes.problem(
-            "",
-            format!("this build has no {} target", app.target.kind()),
-            "use a `directory` target",
-        );
+    let target = match &app.target {
+        Target::Directory(target) => target,
+        Target::Exec(target) => {
+            let program = target.run.first().map_or("", String::as_str);
+            return notes
+                .ok(program, "an exec target: what it reaches is for the program to say (`holdfast plan` asks it)");
+        }
+        Target::Kubernetes(_) => {
+            return notes.problem("", "this build has no kubernetes target", "use a `directory` or an `exec` target");
+        }
     };
     let place = target.root.display().to_string();
     let config = directory::Config { root: target.root.clone(), exclusive: target.exclusive, reload: Vec::new() };
@@ -137,20 +141,31 @@ fn directories(root: &Path) -> usize {
     count
 }
 
-/// Checks that the commands that are run after a batch are there and may be run.
+/// Checks that the programs that the target names are there and may be run.
 pub(super) fn commands(app: &Application, notes: &mut Notes<'_>) {
-    let Target::Directory(target) = &app.target else { return };
-    let commands = target.reload.iter().flat_map(|reload| [("run", &reload.run), ("check", &reload.check)]);
-    for (which, argv) in commands {
+    let root = app.target.root().unwrap_or(Path::new("/"));
+    for (field, argv) in named(&app.target) {
         let Some(program) = argv.first() else { continue };
-        match find(program, &target.root) {
-            Ok(path) => notes.ok(path.display(), format!("reload.{which}: executable")),
-            Err(why) => notes.problem(
-                program,
-                format!("reload.{which}: {why}"),
-                "install it, write its full path, or correct `target.directory.reload`",
-            ),
+        match find(program, root) {
+            Ok(path) => notes.ok(path.display(), format!("{field}: may be executed")),
+            Err(why) => {
+                let advice = "install it, write its full path, or correct `target`";
+                notes.problem(program, format!("{field}: {why}"), advice);
+            }
         }
+    }
+}
+
+/// Lists the programs that a target names, with their fields.
+fn named(target: &Target) -> Vec<(&'static str, &Vec<String>)> {
+    match target {
+        Target::Directory(target) => target
+            .reload
+            .iter()
+            .flat_map(|reload| [("reload.run", &reload.run), ("reload.check", &reload.check)])
+            .collect(),
+        Target::Exec(target) => vec![("exec.run", &target.run)],
+        Target::Kubernetes(_) => Vec::new(),
     }
 }
 
