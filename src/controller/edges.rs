@@ -99,6 +99,8 @@ pub trait Read {
     fn changes(&mut self, old: &CommitId, new: &CommitId) -> Result<Vec<WantChange>, Arc<str>>;
     /// Tells what changes inside the resources that are updated from one commit to another.
     fn change_details(&mut self, old: &CommitId, new: &CommitId, changes: &[WantChange]) -> Details;
+    /// Tells who has a part in what becomes of one resource between two commits.
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, id: &Id) -> Result<Vec<Contributor>, Arc<str>>;
     /// Tells what operations change inside their resources.
     fn details(&mut self, state: &State, ops: &[Op]) -> Details;
     /// Observes what is asked for, with the live digest that was accepted.

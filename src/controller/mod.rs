@@ -3,6 +3,7 @@
 //! - [`edges`]: what the loop needs of the world, as traits.
 //! - [`assess`]: one whole observation and its judgement, in every state.
 //! - [`backtest`]: the same judgement of past pushes.
+//! - [`doctor`]: whether a controller would find what it needs.
 //! - [`act`]: carries out what was let through, one reserved write after the other.
 //! - [`report`]: what a cycle found, as people and programs read it.
 //! - [`live`] and [`book`]: the real edges and the real ledger.
@@ -12,6 +13,7 @@ pub mod act;
 pub mod assess;
 pub mod backtest;
 pub mod book;
+pub mod doctor;
 pub mod edges;
 pub mod live;
 pub mod report;

@@ -32,7 +32,7 @@ pub struct Contributor {
 /// refused when it is given rather than in the next cycle.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Parts {
-    /// Digests of the plan, of its change, of what is parked.
+    /// Digests of the plan and of its change. What is parked has contributors of its own.
     pub digests: Vec<Digest>,
     /// Whoever has a part in it.
     pub contributors: Vec<Contributor>,
@@ -137,7 +137,7 @@ pub fn why_not(
 /// Used ones are remembered as long, so that they are refused with the right words.
 pub fn lapsed(state: &State) -> Vec<Digest> {
     let now = state.now();
-    let old = |approval: &&Approval| now.duration_since(approval.at) > PRE_APPROVAL_LIFE;
+    let old = |approval: &&Approval| is_stale(approval.at, now);
     let mut digests: Vec<Digest> = state.app.approvals.iter().filter(old).map(|approval| approval.digest).collect();
     digests.sort_unstable();
     digests.dedup();
@@ -159,7 +159,7 @@ pub fn by_tag(
 ) -> Option<Approval> {
     let age = now.duration_since(tagged);
     let known = state.app.approvals.iter().any(|known| known.digest == digest && known.by == by);
-    (!known && age <= PRE_APPROVAL_LIFE && age >= -TAGGER_AHEAD).then(|| Approval {
+    (!known && !is_stale(tagged, now) && age >= -TAGGER_AHEAD).then(|| Approval {
         digest,
         by,
         via: "tag".into(),
@@ -177,6 +177,13 @@ pub struct Refused {
     pub why: String,
     /// What to do next.
     pub next: &'static str,
+}
+
+/// Tells whether an approval that was made then can no longer serve anything.
+///
+/// Used ones are remembered until then, so that the tag that made them, which stays where it is, does not make them anew.
+pub fn is_stale(made: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(made) > PRE_APPROVAL_LIFE
 }
 
 /// An approval that somebody gives by a command or the API.
@@ -220,7 +227,7 @@ pub fn give(state: &State, giving: &Giving, configured: &Governing) -> Result<Ap
     Ok(Approval { digest: *digest, by: by.clone(), via: via.clone(), at: state.now(), used: false, key: None })
 }
 
-/// Returns what a latch's digest, the plan's and the parked operations' are, with whoever has a part in them, if anything
+/// Returns what is held, PLAN as given and HEALTH, with whoever has a part in it, if anything
 /// waits for an approval.
 pub fn parts(state: &State, mut digests: Vec<Digest>, contributors: &[Contributor]) -> Option<Parts> {
     let health = state.app.latches.get(&LatchName::Health).and_then(|latch| latch.digest);

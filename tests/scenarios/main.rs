@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod attacks;
 mod bad_input;
 mod commands;
 mod kill9;

@@ -262,8 +262,8 @@ fn decide(
     commit(ledger, state, &standing::remember(&comparison, state, guards, reads.counted))?;
     let commits = range::effects(read, state, reads, guards);
     let contributors = range::contributors(reads, &commits);
-    let plans = plans(settings, &in_force, read, state, &comparison, &contributors);
-    let prefix = prefix(settings, &in_force, read, state, reads, &commits, &contributors);
+    let plans = plans(settings, &in_force, read, state, reads, &comparison);
+    let prefix = prefix(settings, &in_force, read, state, reads, &commits);
     let unhealthy = match state.app.latches.get(&LatchName::Health) {
         Some(latch) => read.unhealthy(&latch.only.clone()),
         None => Vec::new(),

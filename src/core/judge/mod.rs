@@ -305,11 +305,8 @@ impl<'a> Judge<'a> {
         let plan = self.inputs.promote;
         let held =
             self.out.latch(LatchName::Plan).map(|held| [held.latch.digest, Some(plan.digest), Some(plan.change)]);
-        let digests = held.into_iter().flatten().flatten();
-        let parked = plan.parked.iter().map(|parked| parked.digest);
-        let conflicts = self.inputs.comparison.conflicts.iter().map(|conflict| conflict.op.digest());
-        let parts =
-            approval::parts(self.state, digests.chain(parked).chain(conflicts).collect(), self.inputs.contributors);
+        let digests = held.into_iter().flatten().flatten().collect();
+        let parts = approval::parts(self.state, digests, self.inputs.contributors);
         if parts != self.state.app.parts {
             self.out.facts.push(Fact::Contributed { parts });
         }

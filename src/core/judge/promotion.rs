@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::commit::CommitId;
 use super::super::culprit;
 use super::super::ledger::Fact;
+use super::super::op::Op;
 use super::super::state::{LatchName, Purpose, Standing};
 use super::{Goal, Judge};
 
@@ -92,8 +93,9 @@ impl Judge<'_> {
                 standing = Standing::Approved { by, digest };
             }
         }
-        for op in goal.promote.ops.iter().filter(|op| op.nature.protected) {
-            if let Some((_, digest)) = self.approved(&op.digest(), None) {
+        // What had an approval of its own is in the plan because of it.
+        for digest in goal.promote.ops.iter().map(Op::digest) {
+            if self.state.app.approvals.iter().any(|approval| approval.digest == digest && !approval.used) {
                 self.out.facts.push(Fact::ApprovalSpent { digest, how: "used".into() });
             }
         }

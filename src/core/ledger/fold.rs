@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::super::approval;
 use super::super::clock::Clock;
 use super::super::commit::CommitId;
 use super::super::op::{Effect, Op};
@@ -12,9 +13,6 @@ use super::super::state::{
     Standing, State, Trouble, Watched,
 };
 use super::{Fact, Touched};
-
-/// How many approvals are remembered at most; they are forgotten by age (`core/approval.rs`).
-const APPROVALS_KEPT: usize = 200;
 
 /// How many good states are remembered at most; only those of the last day are of use (`GUARDS.md` 5.5).
 const GOOD_KEPT: usize = 200;
@@ -110,7 +108,7 @@ impl State {
             }
             Fact::Reserved { purpose, index, deletes } => self.reserve(*purpose, *index, *deletes, touched),
             Fact::Wrote { purpose, index, id, effect, accepted, windowed, .. } => {
-                self.fold_wrote(*purpose, *index, id, *effect, accepted.as_deref(), *windowed, touched);
+                self.fold_wrote(*purpose, *index, id, windowed.then_some(*effect), accepted.as_deref(), touched);
             }
             Fact::FoundDone { purpose, index, accepted, id } => {
                 self.finish_op(*purpose, *index, id, touched);
@@ -243,9 +241,8 @@ impl State {
         purpose: Purpose,
         index: u32,
         id: &Id,
-        effect: Effect,
+        windowed: Option<Effect>,
         accepted: Option<&Accepted>,
-        windowed: bool,
         touched: &mut Touched,
     ) {
         let now = self.now();
@@ -261,21 +258,18 @@ impl State {
             let excess = reverts.len().saturating_sub(REVERTS_KEPT);
             reverts.drain(..excess);
         }
-        if windowed {
-            let trouble = self.trouble_mut(id, touched);
-            match effect {
-                Effect::Create => {}
-                Effect::Update => trouble.changed = Some(now),
-                Effect::Delete => trouble.deleted = Some(now),
-            }
+        match windowed {
+            None | Some(Effect::Create) => {}
+            Some(Effect::Update) => self.trouble_mut(id, touched).changed = Some(now),
+            Some(Effect::Delete) => self.trouble_mut(id, touched).deleted = Some(now),
         }
     }
 
     fn fold_approved(&mut self, approval: &Approval) {
         self.app.approvals.retain(|known| known.digest != approval.digest || known.by != approval.by);
+        let now = self.now();
+        self.app.approvals.retain(|known| !approval::is_stale(known.at, now));
         self.app.approvals.push(approval.clone());
-        let excess = self.app.approvals.len().saturating_sub(APPROVALS_KEPT);
-        self.app.approvals.drain(..excess);
     }
 
     fn fold_reanchored(
