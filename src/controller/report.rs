@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::assess::Assessment;
 use crate::core::commit::CommitId;
 use crate::core::culprit::{self, CommitEffect, Verdict};
-use crate::core::drift::Answer;
+use crate::core::drift;
 use crate::core::guards::Mode;
 use crate::core::judge::Held;
 use crate::core::plan::{Magnitude, Plan};
@@ -403,35 +403,17 @@ fn drift_status(assessment: &Assessment) -> DriftStatus {
         }
         *status.by_class.entry(drift.class.as_str().into()).or_default() += 1;
         if status.resources.len() < LISTED {
-            let answer = match &drift.answer {
-                Answer::Revert => "reverted".to_owned(),
-                Answer::RevertAt(at) => {
-                    format!(
-                        "routine from {} on; keep it: holdfast hold {} --for 4h --reason \"…\"",
-                        seconds(*at),
-                        drift.id
-                    )
-                }
-                Answer::Escalate(Some(at)) => format!("escalated; reverted from {} on", seconds(*at)),
-                Answer::Escalate(None) => "escalated: adopt it by a commit, or release it".to_owned(),
-                Answer::Leave(why) => format!("left alone: {why}"),
-            };
             status.resources.push(DriftedStatus {
                 resource: drift.id.as_str().into(),
                 class: drift.class.as_str().into(),
                 since: drift.since,
                 by: drift.by.clone(),
-                answer,
+                answer: drift::answer_text(&drift.id, &drift.answer),
                 diff: assessment.details.get(&drift.id).cloned().unwrap_or_default(),
             });
         }
     }
     status
-}
-
-/// Spells a time to the second.
-fn seconds(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn plan_status(assessment: &Assessment, held: bool) -> Option<PlanStatus> {
