@@ -2,20 +2,22 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::edges::{Judged, Read, Rendered, Trusted, Unclaimed, Write};
+use super::rate::Pacer;
 use crate::clock::MachineClock;
 use crate::config::{Application, Credentials, Target as TargetConfig};
 use crate::core::clock::Reading;
 use crate::core::commit::{Commit, CommitId, Signature, Tag};
 use crate::core::culprit::WantChange;
 use crate::core::freeze::{self, FreezeState};
-use crate::core::guards::{TrustPolicy, Verify};
+use crate::core::guards::{Guards, TrustPolicy, Verify};
 use crate::core::op::{Op, Verb};
+use crate::core::pace;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, FieldChange, Health, Id, Observed};
@@ -52,6 +54,7 @@ pub struct Live {
     rev: Option<String>,
     /// What a fetch for all applications of the repository brought: used once instead of a fetch.
     fetched: Option<Result<CommitId, Arc<str>>>,
+    pacer: Pacer,
     stop: Arc<AtomicBool>,
     random: u64,
 }
@@ -106,6 +109,7 @@ impl Live {
             session: None,
             rev: None,
             fetched: None,
+            pacer: Pacer::default(),
             stop,
             random: seed(),
         })
@@ -119,6 +123,11 @@ impl Live {
     /// Gives what a fetch for all applications of the repository brought, to be used once instead of a fetch.
     pub fn use_fetched(&mut self, fetched: Result<CommitId, Arc<str>>) {
         self.fetched = Some(fetched);
+    }
+
+    /// Looks at the tip again, while acting, whenever this counts on.
+    pub fn listen(&mut self, nudges: Arc<AtomicU64>) {
+        self.pacer.listen(nudges);
     }
 
     /// Returns the application's configuration.
@@ -503,6 +512,10 @@ impl Read for Live {
         }
     }
 
+    fn nudged(&mut self) -> bool {
+        self.pacer.nudged()
+    }
+
     fn local_freezes(&mut self) -> Vec<Reason> {
         local_freezes(&self.app, &self.state_dir)
     }
@@ -539,6 +552,10 @@ impl Write for Live {
 
     fn release(&mut self) {
         self.session = None;
+    }
+
+    fn admit(&mut self, guards: &Guards) -> bool {
+        self.pacer.admit(pace::rate(guards, self.app.target.kind()), &self.stop)
     }
 
     fn write(&mut self, op: &Op) -> Outcome {

@@ -82,6 +82,9 @@ fn of_latch(app: &str, before: &State, fact: &Fact) -> Option<Alert> {
             news.then(|| set(app, *latch, &state.reasons))
         }
         Fact::Cleared { latch, by } => Some(cleared(app, *latch, Some(by))),
+        Fact::Reanchored { by, reason, .. } => {
+            Some(cleared(app, LatchName::State, Some(&format!("reanchored by {by}: {reason}"))))
+        }
         // Nobody needs to be told that what only observes observes.
         Fact::Barred { bar: LatchName::Observe, .. } | Fact::Unbarred { bar: LatchName::Observe } => None,
         Fact::Barred { bar, reasons } => Some(set(app, *bar, reasons)),
