@@ -302,12 +302,15 @@ fn decide(
     Ok(Decided { comparison, promote, heal, details, commits, guards, loosened, judgement })
 }
 
+/// The parameters that a configuration loosens, and the digest that lets them go.
+type Loosened = (Vec<String>, Digest);
+
 /// Decides which configuration governs: a loosened one waits for an approval (`GUARDS.md` 3.6).
 fn govern(
     settings: &Settings,
     ledger: &mut impl Ledger,
     state: &mut State,
-) -> Result<(Guards, Option<(Vec<String>, Digest)>), LedgerError> {
+) -> Result<(Guards, Option<Loosened>), LedgerError> {
     let new =
         Governing { guards: settings.guards.clone(), trust: settings.policy.clone(), digest: settings.guards_digest };
     let Some(old) = state.app.governing.clone().filter(|_| state.app.ever_converged) else {

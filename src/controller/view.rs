@@ -152,7 +152,7 @@ pub fn history(apps: &[&Application], ledger: &Ledger, last: usize) -> Result<Ve
     for name in apps.iter().map(|app| app.name.clone()).chain([Arc::from(EVERY)]) {
         rows.extend(ledger.history(&name, &Filter::default(), last)?.into_iter().map(|row| (name.clone(), row)));
     }
-    rows.sort_by(|a, b| (b.1.at, b.1.seq).cmp(&(a.1.at, a.1.seq)));
+    rows.sort_by_key(|(_, row)| std::cmp::Reverse((row.at, row.seq)));
     rows.truncate(last);
     Ok(rows)
 }

@@ -561,13 +561,13 @@ impl Judge<'_> {
             }
             return self.keep_plan_latch();
         }
-        if let Some((fleet, digest)) = self.inputs.fleet.clone() {
-            if self.approved(&digest, None).is_none() {
-                let mut latch = self.fresh(fleet);
-                latch.judged = Some(judged);
-                latch.digest = Some(digest);
-                return self.hold(LatchName::Plan, Scope::Promotion, latch);
-            }
+        if let Some((fleet, digest)) = self.inputs.fleet.clone()
+            && self.approved(&digest, None).is_none()
+        {
+            let mut latch = self.fresh(fleet);
+            latch.judged = Some(judged);
+            latch.digest = Some(digest);
+            return self.hold(LatchName::Plan, Scope::Promotion, latch);
         }
         let same_desired = latched.as_ref().is_some_and(|latch| latch.judged.as_ref() == Some(&judged));
         if reasons.is_empty() && same_desired {

@@ -446,7 +446,7 @@ impl State {
             }
             Fact::Reserved { purpose, index, deletes } => self.reserve(*purpose, *index, *deletes, touched),
             Fact::Wrote { purpose, index, id, effect, accepted, windowed, .. } => {
-                self.fold_wrote(*purpose, *index, id, *effect, accepted.as_deref(), *windowed, touched);
+                self.fold_wrote(*purpose, *index, id, windowed.then_some(*effect), accepted.as_deref(), touched);
             }
             Fact::FoundDone { purpose, index, accepted, id } => {
                 self.finish_op(*purpose, *index, id, touched);
@@ -537,9 +537,8 @@ impl State {
         purpose: Purpose,
         index: u32,
         id: &Id,
-        effect: Effect,
+        windowed: Option<Effect>,
         accepted: Option<&Accepted>,
-        windowed: bool,
         touched: &mut Touched,
     ) {
         let now = self.now();
@@ -552,13 +551,10 @@ impl State {
         if purpose == Purpose::Heal {
             self.trouble_mut(id, touched).reverts.push(now);
         }
-        if windowed {
-            let trouble = self.trouble_mut(id, touched);
-            match effect {
-                Effect::Create => {}
-                Effect::Update => trouble.changed = Some(now),
-                Effect::Delete => trouble.deleted = Some(now),
-            }
+        match windowed {
+            None | Some(Effect::Create) => {}
+            Some(Effect::Update) => self.trouble_mut(id, touched).changed = Some(now),
+            Some(Effect::Delete) => self.trouble_mut(id, touched).deleted = Some(now),
         }
     }
 
