@@ -16,4 +16,6 @@ pub mod edges;
 pub mod live;
 pub mod report;
 pub mod run;
+#[cfg(test)]
+mod simulation;
 pub mod tell;
