@@ -14,7 +14,7 @@ fn main() {
             std::process::exit(64);
         }
     };
-    print!("{}\n", text.trim_end());
+    println!("{}", text.trim_end());
 }
 
 /// Returns the reference of the command line, one section per command.

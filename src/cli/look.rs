@@ -243,7 +243,7 @@ pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
     for name in names {
         rows.extend(ledger.history(&name, &Filter::default(), args.last)?.into_iter().map(|row| (name.clone(), row)));
     }
-    rows.sort_by(|a, b| (b.1.at, b.1.seq).cmp(&(a.1.at, a.1.seq)));
+    rows.sort_by_key(|(_, row)| std::cmp::Reverse((row.at, row.seq)));
     rows.truncate(args.last);
     if cli.output == Output::Json {
         let rows: Vec<_> = rows

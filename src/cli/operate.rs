@@ -346,7 +346,7 @@ pub(super) fn reanchor(cli: &Cli, args: &args::Reanchor) -> Done {
     let tip = live.fetch().map_err(|why| Failure::new(why.to_string()))?;
     let snapshot = live.snapshot().ok_or_else(|| Failure::new("the repository was not read"))?;
     let commit_id = snapshot.resolve(&app.source.branch, &args.commit)?;
-    let anchor = match live.directory().read_anchor() {
+    let anchor = match live.read_anchor() {
         AnchorSeen::Present(anchor) => Some(Box::new(anchor)),
         AnchorSeen::Absent => None,
         AnchorSeen::Unread(why) => return Err(Failure::new(format!("the target's anchor cannot be read: {why}"))),

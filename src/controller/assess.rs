@@ -42,7 +42,7 @@ pub struct Settings {
     pub guards_digest: Digest,
     /// Which source and target it is about.
     pub identity: Identity,
-    /// What the applications of the repository would change together, if that is too much, and its digest.
+    /// What is too much of what the applications of the repository would change together, and the digest of it all.
     pub fleet: Option<(Vec<Reason>, Digest)>,
     /// Why the ledger cannot be relied on, if so.
     pub unreliable: Option<Reason>,
@@ -303,12 +303,15 @@ fn decide(
     Ok(Decided { comparison, promote, heal, details, commits, guards, loosened, judgement })
 }
 
+/// The parameters that a configuration loosens, and the digest that lets them go.
+type Loosened = (Vec<String>, Digest);
+
 /// Decides which configuration governs: a loosened one waits for an approval (`GUARDS.md` 3.6).
 fn govern(
     settings: &Settings,
     ledger: &mut impl Ledger,
     state: &mut State,
-) -> Result<(Guards, Option<(Vec<String>, Digest)>), LedgerError> {
+) -> Result<(Guards, Option<Loosened>), LedgerError> {
     let new =
         Governing { guards: settings.guards.clone(), trust: settings.policy.clone(), digest: settings.guards_digest };
     let Some(old) = state.app.governing.clone().filter(|_| state.app.ever_converged) else {

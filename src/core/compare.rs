@@ -326,6 +326,6 @@ impl Row<'_> {
 
     /// Adds what the configuration protects to what the target does.
     fn protected(&self, nature: &Nature) -> Nature {
-        Nature { protected: self.view.guards.protects(&self.id, nature.protected), ..nature.clone() }
+        Nature { protected: self.view.guards.protects(self.id, nature.protected), ..nature.clone() }
     }
 }

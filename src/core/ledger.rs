@@ -135,6 +135,9 @@ pub enum Fact {
         /// Poisoned commits that were in the range and never written.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skipped: Vec<CommitId>,
+        /// Resources that stay as they were accepted, which this commit does not render: parked, held, ignored.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<Id>,
     },
     /// A poisoned commit was named.
     Poisoned {
@@ -389,7 +392,9 @@ impl State {
                 self.app.last_verified = Some(commit.clone());
                 self.app.vouched_by.clone_from(keys);
             }
-            Fact::Converged { commit, desired, good, .. } => self.fold_converged(commit, *desired, *good, touched),
+            Fact::Converged { commit, desired, good, left, .. } => {
+                self.fold_converged(commit, *desired, *good, left, touched);
+            }
             Fact::Poisoned { commit } => self.app.poisoned = Some(commit.clone()),
             Fact::PlanSeen { digest } => self.app.plan_seen = Some((*digest, self.now())),
             Fact::RolloutStarted { purpose, rollout, ops } => self.start_rollout(*purpose, rollout, ops, touched),
@@ -421,7 +426,7 @@ impl State {
             }
             Fact::Reserved { purpose, index, deletes } => self.reserve(*purpose, *index, *deletes, touched),
             Fact::Wrote { purpose, index, id, effect, accepted, windowed, .. } => {
-                self.fold_wrote(*purpose, *index, id, *effect, accepted.as_deref(), *windowed, touched);
+                self.fold_wrote(*purpose, *index, id, windowed.then_some(*effect), accepted.as_deref(), touched);
             }
             Fact::FoundDone { purpose, index, accepted, id } => {
                 self.finish_op(*purpose, *index, id, touched);
@@ -484,13 +489,23 @@ impl State {
         self.app.highs.retain(|at, _| *at >= hour - 8 * 24 * 3600);
     }
 
-    fn fold_converged(&mut self, commit: &CommitId, desired: Digest, good: bool, touched: &mut Touched) {
+    fn fold_converged(
+        &mut self,
+        commit: &CommitId,
+        desired: Digest,
+        good: bool,
+        left: &[Id],
+        touched: &mut Touched,
+    ) {
         let now = self.now();
         if self.app.converged.as_ref() != Some(commit) {
             self.app.converged_at = Some(now);
+            let left: BTreeSet<&Id> = left.iter().collect();
             for (id, resource) in &mut self.resources {
-                if let Some(accepted) = resource.accepted.as_mut().filter(|accepted| accepted.commit != *commit) {
-                    let _ = id;
+                let Some(accepted) = resource.accepted.as_mut() else { continue };
+                if left.contains(id) {
+                    touched.resources.insert(id.clone());
+                } else if accepted.commit != *commit {
                     accepted.commit = commit.clone();
                     touched.all_resources = true;
                 }
@@ -512,9 +527,8 @@ impl State {
         purpose: Purpose,
         index: u32,
         id: &Id,
-        effect: Effect,
+        windowed: Option<Effect>,
         accepted: Option<&Accepted>,
-        windowed: bool,
         touched: &mut Touched,
     ) {
         let now = self.now();
@@ -527,13 +541,10 @@ impl State {
         if purpose == Purpose::Heal {
             self.trouble_mut(id, touched).reverts.push(now);
         }
-        if windowed {
-            let trouble = self.trouble_mut(id, touched);
-            match effect {
-                Effect::Create => {}
-                Effect::Update => trouble.changed = Some(now),
-                Effect::Delete => trouble.deleted = Some(now),
-            }
+        match windowed {
+            None | Some(Effect::Create) => {}
+            Some(Effect::Update) => self.trouble_mut(id, touched).changed = Some(now),
+            Some(Effect::Delete) => self.trouble_mut(id, touched).deleted = Some(now),
         }
     }
 
