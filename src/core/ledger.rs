@@ -489,14 +489,7 @@ impl State {
         self.app.highs.retain(|at, _| *at >= hour - 8 * 24 * 3600);
     }
 
-    fn fold_converged(
-        &mut self,
-        commit: &CommitId,
-        desired: Digest,
-        good: bool,
-        left: &[Id],
-        touched: &mut Touched,
-    ) {
+    fn fold_converged(&mut self, commit: &CommitId, desired: Digest, good: bool, left: &[Id], touched: &mut Touched) {
         let now = self.now();
         if self.app.converged.as_ref() != Some(commit) {
             self.app.converged_at = Some(now);

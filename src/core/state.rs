@@ -478,9 +478,7 @@ impl State {
     /// Returns what was accepted otherwise than a desired state has it.
     pub fn left_by(&self, desired: &super::resource::Desired) -> Vec<Id> {
         let accepted = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.accepted.as_ref()?)));
-        let left = accepted.filter(|(id, accepted)| {
-            desired.get(id).is_none_or(|want| want.digest != accepted.desired)
-        });
+        let left = accepted.filter(|(id, accepted)| desired.get(id).is_none_or(|want| want.digest != accepted.desired));
         left.map(|(id, _)| id.clone()).collect()
     }
 

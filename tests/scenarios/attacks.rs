@@ -93,7 +93,13 @@ fn the_author_of_a_protected_deletion_may_not_approve_it() {
     world.repo.publish("something else");
     world.counted_cycles(2);
     assert!(world.exists("web", "sudoers"), "its author approved the deletion of a protected file");
-    world.repo.tag(&format!("holdfast-approve/{}", &digest[7..]), "carol");
+    let tag = format!("holdfast-approve/{}", &digest[7..]);
+    world.repo.git(&["tag", "-d", &tag]);
+    world.repo.git(&["push", "-q", "origin", &format!(":refs/tags/{tag}")]);
+    world.repo.approve(&digest, "carol");
+    world.counted_cycles(2);
+    assert!(!world.exists("web", "sudoers"), "the approval of another has no effect");
+    world.assert_converged("web");
 }
 
 #[test]

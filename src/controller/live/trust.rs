@@ -73,9 +73,8 @@ impl Live {
             }
         }
         // Every key that vouched for what was accepted, not only the tip's.
-        let revoked = |key: &&Arc<str>| {
-            self.keys.as_ref().is_some_and(|keys| keys.revocation(key) == Revocation::Revoked)
-        };
+        let revoked =
+            |key: &&Arc<str>| self.keys.as_ref().is_some_and(|keys| keys.revocation(key) == Revocation::Revoked);
         if let Some(key) = state.app.vouched_by.iter().find(revoked) {
             let accepted = state.app.converged.as_ref().map_or("(none)", |commit| commit.short());
             let message = format!("key {key}, which vouched for the accepted state {accepted}, was revoked");
