@@ -241,7 +241,7 @@ fn decide(
         let desired = desired.as_ref().map(|(desired, tip)| (desired, *tip));
         compare(View { desired, observed: &reads.observed, state, guards: &guards, now: state.now() })
     };
-    commit(ledger, state, &remember(&comparison, state, &guards, reads.counted))?;
+    commit(ledger, state, &remember(&comparison, &reads.observed, state, &guards, reads.counted))?;
     let (promote, heal, heal_beside, details) = plans(settings, read, state, reads, &comparison, &guards);
     let commits = range_effects(read, state, reads, &guards);
     let contributors = contributors(reads, &commits);
@@ -376,11 +376,15 @@ fn misplaced(settings: &Settings, ledger: &impl Ledger, state: &State, reads: &R
 }
 
 /// Returns what must be remembered of drift and of what does not converge, before anything is judged.
-fn remember(comparison: &Comparison, state: &State, guards: &Guards, counted: bool) -> Vec<Fact> {
+fn remember(comparison: &Comparison, observed: &Observed, state: &State, guards: &Guards, counted: bool) -> Vec<Fact> {
     let mut facts = Vec::new();
     for drift in &comparison.drift {
         if let Some(mark) = drift::mark(drift, state.trouble(&drift.id)) {
             facts.push(Fact::Drifted { id: drift.id.clone(), mark });
+        }
+        // What a promotion settles is no news while one goes on.
+        if !comparison.settled.contains(&drift.id) {
+            facts.extend(drift::announce(drift, state.trouble(&drift.id), state.now()));
         }
     }
     facts.extend(comparison.undrifted.iter().map(|id| Fact::Undrifted { id: id.clone() }));
@@ -394,7 +398,7 @@ fn remember(comparison: &Comparison, state: &State, guards: &Guards, counted: bo
             facts.push(Fact::Quarantined { id: id.clone() });
         }
     }
-    facts.extend(crate::core::failing::count(comparison, state, guards.failures, counted));
+    facts.extend(crate::core::failing::count(comparison, observed, state, guards.failures, counted));
     facts
 }
 

@@ -73,14 +73,54 @@ impl Live {
             }
         }
         // Every key that vouched for what was accepted, not only the tip's.
-        let revoked =
-            |key: &&Arc<str>| self.keys.as_ref().is_some_and(|keys| keys.revocation(key) == Revocation::Revoked);
+        let revoked = |key: &&Arc<str>| {
+            let keys = self.keys.as_ref();
+            keys.is_some_and(|keys| keys.revocation(key) == Revocation::Revoked)
+        };
         if let Some(key) = state.app.vouched_by.iter().find(revoked) {
             let accepted = state.app.converged.as_ref().map_or("(none)", |commit| commit.short());
             let message = format!("key {key}, which vouched for the accepted state {accepted}, was revoked");
             trusted.accepted_revoked = Some(Reason::new("revoked_key", message));
         }
         Ok(trusted)
+    }
+
+    /// Names whoever has a part in what a range does to one resource.
+    pub(super) fn contributors_to(
+        &self,
+        policy: &TrustPolicy,
+        base: &CommitId,
+        tip: &CommitId,
+        id: &Id,
+    ) -> Result<Vec<Contributor>, Arc<str>> {
+        let snapshot = self.snapshot.as_ref().ok_or_else(|| Arc::from("the repository was not read"))?;
+        let text = |error: crate::git::ReadError| Arc::from(error.to_string());
+        let now = MachineClock::wall();
+        let range = snapshot.range(base, tip, &self.check()).map_err(text)?;
+        let mut contributing = Vec::new();
+        let mut before = base.clone();
+        for commit in &range.first_parent {
+            // What does not render is taken to have a part in everything.
+            let changes = self.renderer.changes(snapshot, &before, &commit.id);
+            if changes.map_or(true, |changes| changes.iter().any(|change| change.id == *id)) {
+                let brought = match commit.parents.as_slice() {
+                    [_] => vec![commit.clone()],
+                    _ => snapshot.range(&before, &commit.id, &self.check()).map_err(text)?.all,
+                };
+                contributing.extend(brought);
+            }
+            before = commit.id.clone();
+        }
+        let judged = contributing.into_iter().map(|commit| {
+            let sighted =
+                Sighted { commit: &commit, first_seen: now, first_parent: true, touches: true, freeze_only: false };
+            let signer = match trust::verdict(&sighted, policy, &[]).outcome {
+                Outcome::Verified { principal, .. } => Some(principal),
+                _ => None,
+            };
+            Judged { commit, first_parent: true, signer, verdict: "".into(), why: None }.contributor()
+        });
+        Ok(judged.collect())
     }
 
     /// Judges every commit of a range.
@@ -136,43 +176,6 @@ impl Live {
         }
         trusted.approvals = approvals(&tags, policy, state, now);
         Ok(trusted)
-    }
-
-    /// Finds everybody who has a part in what becomes of one resource between two commits.
-    pub(super) fn contributors_of(
-        &self,
-        policy: &TrustPolicy,
-        base: &CommitId,
-        tip: &CommitId,
-        id: &Id,
-    ) -> Result<Vec<Contributor>, Arc<str>> {
-        let snapshot = self.snapshot.as_ref().ok_or_else(|| Arc::from("the repository was not read"))?;
-        let text = |error: crate::git::ReadError| Arc::from(error.to_string());
-        let now = MachineClock::wall();
-        let range = snapshot.range(base, tip, &self.check()).map_err(text)?;
-        let mut contributing = Vec::new();
-        let mut before = base.clone();
-        for commit in &range.first_parent {
-            // What does not render is taken to have a part in everything.
-            let changes = self.renderer.changes(snapshot, &before, &commit.id);
-            if changes.map_or(true, |changes| changes.iter().any(|change| change.id == *id)) {
-                contributing.extend(match commit.parents.as_slice() {
-                    [_] => vec![commit.clone()],
-                    _ => snapshot.range(&before, &commit.id, &self.check()).map_err(text)?.all,
-                });
-            }
-            before = commit.id.clone();
-        }
-        let contributor = |commit: Commit| {
-            let sighted =
-                Sighted { commit: &commit, first_seen: now, first_parent: true, touches: true, freeze_only: false };
-            let signer = match trust::verdict(&sighted, policy, &[]).outcome {
-                Outcome::Verified { principal, .. } => Some(principal),
-                _ => None,
-            };
-            Judged { commit, first_parent: true, signer, verdict: "".into(), why: None }.contributor()
-        };
-        Ok(contributing.into_iter().map(contributor).collect())
     }
 
     /// Tells whether a commit changes anything that this application reads.
