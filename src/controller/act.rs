@@ -188,6 +188,10 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         {
             *version = seen.clone();
         }
+        // The wait comes first: what freezes meanwhile is seen before the write.
+        if !self.edges.admit(&self.assessment.guards) {
+            return Ok(Some(Stopped::Shutdown));
+        }
         if let Some(stopped) = self.look_again() {
             return Ok(Some(stopped));
         }
@@ -209,12 +213,13 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         }
         let now = self.edges.clock().wall;
         let due = self.reread.is_none_or(|at| now.duration_since(at).abs() >= REREAD_EVERY);
-        if !due {
+        let nudged = self.edges.nudged();
+        if !due && !nudged {
             return None;
         }
         let first = self.reread.replace(now).is_none();
         let tip = self.assessment.tip.as_ref().ok()?;
-        if !first && !self.edges.still(tip) {
+        if (!first || nudged) && !self.edges.still(tip) {
             return Some(Stopped::Again("the branch moved on".into()));
         }
         None
@@ -350,6 +355,10 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                     good: !parked && comparison.drift.is_empty(),
                     seconds,
                     skipped: rollout.skipped.clone(),
+                    left: match self.assessment.wanted(&rollout.commit) {
+                        Some(wants) => self.state.left_by(wants),
+                        None => self.state.resources.keys().cloned().collect(),
+                    },
                 });
             }
             let how = match &rollout.standing {

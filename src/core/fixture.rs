@@ -213,8 +213,7 @@ impl World {
                 let comparison = self.compare(&(commit.clone(), files.clone()));
                 Prefix {
                     commit,
-                    desired: desired(&files).digest(),
-                    count: u32::try_from(files.len()).unwrap(),
+                    wants: std::sync::Arc::new(desired(&files)),
                     keys: Vec::new(),
                     promote: self.plan(Purpose::Promote, &comparison.promote),
                     heal_beside: self.beside(&comparison),
@@ -287,7 +286,8 @@ impl World {
         let Some(rollout) = self.state.app.rollouts.get(&purpose).cloned() else { return };
         if purpose == Purpose::Promote {
             let (commit, desired, skipped) = (rollout.commit, rollout.desired, rollout.skipped);
-            self.fold(vec![Fact::Converged { commit, desired, good: true, seconds: None, skipped }]);
+            let left = Vec::new();
+            self.fold(vec![Fact::Converged { commit, desired, good: true, seconds: None, skipped, left }]);
         }
         self.fold(vec![Fact::RolloutEnded { purpose, how: "done".into() }]);
     }

@@ -148,6 +148,9 @@ pub struct DriftMark {
     pub since: Timestamp,
     /// When the resource first differed, whatever its values since.
     pub first: Timestamp,
+    /// When people were last told of this value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Timestamp>,
 }
 
 /// Failed attempts to write a resource (`GUARDS.md` 7).
@@ -484,6 +487,13 @@ impl State {
     pub fn inventory(&self) -> u32 {
         let n = self.resources.values().filter(|resource| resource.accepted.is_some()).count();
         u32::try_from(n).unwrap_or(u32::MAX)
+    }
+
+    /// Returns what was accepted otherwise than a desired state has it.
+    pub fn left_by(&self, desired: &super::resource::Desired) -> Vec<Id> {
+        let accepted = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.accepted.as_ref()?)));
+        let left = accepted.filter(|(id, accepted)| desired.get(id).is_none_or(|want| want.digest != accepted.desired));
+        left.map(|(id, _)| id.clone()).collect()
     }
 
     /// Returns what is remembered of a resource beyond what was accepted.

@@ -10,6 +10,8 @@ mod attacks;
 mod bad_input;
 mod commands;
 mod kill9;
+mod outside;
+mod outside_alerts;
 mod s01_source;
 mod s02_protected;
 mod s03_poison;

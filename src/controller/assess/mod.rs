@@ -43,7 +43,7 @@ pub struct Settings {
     pub guards_digest: Digest,
     /// Which source and target it is about.
     pub identity: Identity,
-    /// What the applications of the repository would change together, if that is too much, and its digest.
+    /// What is too much of what the applications of the repository would change together, and the digest of it all.
     pub fleet: Option<(Vec<Reason>, Digest)>,
     /// Why the ledger cannot be relied on, if so.
     pub unreliable: Option<Reason>,
@@ -99,6 +99,15 @@ impl Assessment {
         match self.prefix.as_ref().filter(|prefix| prefix.commit == *commit) {
             Some(prefix) => (&prefix.comparison, &prefix.promote),
             None => (&self.comparison, &self.promote),
+        }
+    }
+
+    /// Returns what a commit that promotion leads to desires; none where its source path is missing.
+    pub fn wanted(&self, commit: &CommitId) -> Option<&Desired> {
+        match (self.prefix.as_ref().filter(|prefix| prefix.commit == *commit), &self.rendered) {
+            (Some(prefix), _) => Some(&prefix.wants),
+            (None, Rendered::Desired(desired)) => Some(desired),
+            (None, _) => None,
         }
     }
 
@@ -259,7 +268,7 @@ fn decide(
     commit(ledger, state, &in_force.facts)?;
     let guards = &in_force.guards;
     let comparison = compare_tip(state, reads, guards);
-    commit(ledger, state, &standing::remember(&comparison, state, guards, reads.counted))?;
+    commit(ledger, state, &standing::remember(&comparison, &reads.observed, state, guards, reads.counted))?;
     let commits = range::effects(read, state, reads, guards);
     let contributors = range::contributors(reads, &commits);
     let plans = plans(settings, &in_force, read, state, reads, &comparison);

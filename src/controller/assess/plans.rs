@@ -37,7 +37,6 @@ pub(super) fn plans(
     reads: &Reads,
     comparison: &Comparison,
 ) -> Plans {
-    let promoted: BTreeSet<_> = comparison.promote.iter().map(|op| &op.id).collect();
     let mut ops = comparison.promote.clone();
     let conflicts = comparison.conflicts.iter().map(|conflict| &conflict.op);
     let protected = comparison.promote.iter().chain(&comparison.heal).filter(|op| op.nature.protected);
@@ -47,8 +46,6 @@ pub(super) fn plans(
     ops.extend(conflicts.filter(|op| is_approved(&op.digest())).cloned());
     let mut details = read.details(state, &ops);
     details.extend(read.details(state, &comparison.reversals));
-    let left = |op: &&Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
-    let beside = comparison.heal.iter().filter(left).cloned().collect();
     let plan = |purpose, ops| {
         let mut plan = Plan::new(purpose, ops, &details, &settings.guards_digest, is_approved);
         for parked in &mut plan.parked {
@@ -59,6 +56,10 @@ pub(super) fn plans(
         plan
     };
     let promote = plan(Purpose::Promote, ops);
+    // What is parked is kept, hence kept right; only what is promoted needs no healing.
+    let promoted: BTreeSet<_> = promote.ops.iter().map(|op| &op.id).collect();
+    let left = |op: &&Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
+    let beside = comparison.heal.iter().filter(left).cloned().collect();
     let (heal, heal_beside) = (plan(Purpose::Heal, comparison.heal.clone()), plan(Purpose::Heal, beside));
     Plans { promote, heal, heal_beside, details }
 }
@@ -144,15 +145,7 @@ pub(super) fn prefix(
         now: state.now(),
     });
     let Plans { promote, heal_beside, .. } = plans(settings, in_force, read, state, reads, &comparison);
-    Some(Prefix {
-        commit: commit.clone(),
-        desired: desired.digest(),
-        count: u32::try_from(desired.wants.len()).unwrap_or(u32::MAX),
-        keys: keys(reads, commit),
-        comparison,
-        promote,
-        heal_beside,
-    })
+    Some(Prefix { commit: commit.clone(), wants: desired, keys: keys(reads, commit), comparison, promote, heal_beside })
 }
 
 /// Returns the keys that vouch for the range up to a commit: not those that only sign what comes after it.

@@ -9,6 +9,7 @@ use crate::core::compare::Comparison;
 use crate::core::guards::Guards;
 use crate::core::ledger::Fact;
 use crate::core::reason::Reason;
+use crate::core::resource::Observed;
 use crate::core::state::{Purpose, State};
 use crate::core::{anchor, approval, drift, failing, pace};
 
@@ -53,11 +54,21 @@ pub(super) fn misplaced(settings: &Settings, ledger: &impl Ledger, state: &State
 }
 
 /// Returns what must be remembered of drift and of what does not converge, before anything is judged.
-pub(super) fn remember(comparison: &Comparison, state: &State, guards: &Guards, counted: bool) -> Vec<Fact> {
+pub(super) fn remember(
+    comparison: &Comparison,
+    observed: &Observed,
+    state: &State,
+    guards: &Guards,
+    counted: bool,
+) -> Vec<Fact> {
     let mut facts = Vec::new();
     for drift in &comparison.drift {
         if let Some(mark) = drift::mark(drift, state.trouble(&drift.id)) {
             facts.push(Fact::Drifted { id: drift.id.clone(), mark });
+        }
+        // What a promotion settles is no news while one goes on.
+        if !comparison.settled.contains(&drift.id) {
+            facts.extend(drift::announce(drift, state.trouble(&drift.id), state.now()));
         }
     }
     facts.extend(comparison.undrifted.iter().map(|id| Fact::Undrifted { id: id.clone() }));
@@ -73,7 +84,7 @@ pub(super) fn remember(comparison: &Comparison, state: &State, guards: &Guards, 
     }
     let lapsed = approval::lapsed(state).into_iter();
     facts.extend(lapsed.map(|digest| Fact::ApprovalSpent { digest, how: "lapsed".into() }));
-    facts.extend(failing::count(comparison, state, guards.failures, counted));
+    facts.extend(failing::count(comparison, observed, state, guards.failures, counted));
     facts
 }
 

@@ -46,10 +46,8 @@ pub enum Wanting<'a> {
 pub struct Prefix {
     /// The commit.
     pub commit: CommitId,
-    /// The digest of everything that it desires.
-    pub desired: Digest,
-    /// How much it desires.
-    pub count: u32,
+    /// Everything that it desires.
+    pub wants: Arc<Desired>,
     /// Whoever vouches for the range up to it.
     pub keys: Vec<Arc<str>>,
     /// What comparing with it found.
@@ -104,7 +102,8 @@ pub struct Inputs<'a> {
     pub unhealthy: &'a [Id],
     /// Whoever has a part in the range.
     pub contributors: &'a [Contributor],
-    /// What the applications of the repository would change together, if that is too much, and its digest.
+    /// What is too much of what the applications of the repository would change together, and the digest of it all; none
+    /// where there is only one application.
     pub fleet: Option<(Vec<Reason>, Digest)>,
     /// Why the source configuration changed (`configuration`, `renderer`), if so.
     pub reconfigured: Option<Reason>,
@@ -227,6 +226,8 @@ struct Judge<'a> {
 #[derive(Clone, Copy)]
 struct Goal<'a> {
     commit: &'a CommitId,
+    /// Absent where the source path is missing: nothing is desired.
+    wants: Option<&'a Desired>,
     desired: Digest,
     keys: &'a [Arc<str>],
     comparison: &'a Comparison,
@@ -318,7 +319,8 @@ impl<'a> Judge<'a> {
         if let Some(prefix) = inputs.prefix.filter(|_| self.out.to_prefix) {
             return Some(Goal {
                 commit: &prefix.commit,
-                desired: prefix.desired,
+                wants: Some(&*prefix.wants),
+                desired: prefix.wants.digest(),
                 keys: &prefix.keys,
                 comparison: &prefix.comparison,
                 promote: &prefix.promote,
@@ -327,6 +329,10 @@ impl<'a> Judge<'a> {
         }
         Some(Goal {
             commit: inputs.tip?,
+            wants: match &inputs.wanting {
+                Wanting::Rendered(wants) => Some(*wants),
+                _ => None,
+            },
             desired: self.desired_digest()?,
             keys: &inputs.keys,
             comparison: inputs.comparison,

@@ -8,7 +8,6 @@ use super::super::last_good;
 use super::super::ledger::Fact;
 use super::super::limits::{self, Scale};
 use super::super::op::Verb;
-use super::super::plan::Plan;
 use super::super::reason::Reason;
 use super::super::resource::{Digest, Id};
 use super::super::state::{Good, Latch, LatchName, Standing};
@@ -16,6 +15,11 @@ use super::{Judge, Prefix, Scope, Wanting};
 
 /// How long a good state may be returned to, and how often (`GUARDS.md` 5.5).
 const RETURN_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+
+/// Tells whether a reason is about all applications of the repository together.
+fn is_fleet(reason: &Reason) -> bool {
+    reason.code.starts_with("fleet_")
+}
 
 /// Reasons that only explain: they neither set PLAN nor keep it.
 const NOTES: [&str; 2] = ["approval", "on_poison"];
@@ -49,13 +53,13 @@ impl<'a> Judge<'a> {
             let approved = self.known(LatchName::Plan).is_some_and(|latch| latch.judged.as_ref() == Some(&judged));
             return self.clear(LatchName::Plan, if approved { "approved" } else { "the plan of the new tip passes" });
         }
-        if self.state.app.plan_seen.as_ref().is_none_or(|(digest, _)| *digest != plan.digest) {
-            self.out.facts.push(Fact::PlanSeen { digest: plan.digest });
-        }
-        let mut reasons = own;
-        reasons.extend(self.refusals(plan));
         // One digest lets all applications of the repository go; what this one crosses alone comes after.
         let digest = fleet.as_ref().map_or(plan.digest, |(_, digest)| *digest);
+        if self.state.app.plan_seen.as_ref().is_none_or(|(seen, _)| *seen != digest) {
+            self.out.facts.push(Fact::PlanSeen { digest });
+        }
+        let mut reasons = own;
+        reasons.extend(self.refusals(&digest, fleet.is_none().then_some(&plan.change)));
         let scope = match &fleet {
             None => self.follow(following, &mut reasons),
             Some(_) => Scope::Promotion,
@@ -65,17 +69,26 @@ impl<'a> Judge<'a> {
         self.hold(LatchName::Plan, scope, latch);
     }
 
-    /// Returns what the applications of the repository cross together, unless somebody approved it.
+    /// Returns what is too much of what all applications would change together, unless that is approved.
+    ///
+    /// Held until it is approved or all of them together desire something else: never by time, nor because some of them
+    /// are through already.
     fn fleet_reasons(&self) -> Option<(Vec<Reason>, Digest)> {
-        self.inputs.fleet.clone().filter(|(_, digest)| self.approved(digest, None).is_none())
+        let (mut reasons, digest) = self.inputs.fleet.clone()?;
+        if reasons.is_empty() && !self.inputs.promote.is_empty() {
+            let known = self.known(LatchName::Plan).filter(|latch| latch.digest == Some(digest));
+            let known = known.into_iter().flat_map(|latch| &latch.reasons);
+            reasons = known.filter(|reason| is_fleet(reason)).cloned().collect();
+        }
+        (!reasons.is_empty() && self.approved(&digest, None).is_none()).then_some((reasons, digest))
     }
 
     /// Returns the reasons of a latch on the same desired state: never time, never a restart lets it go, only an approval or
-    /// another desired state. The fleet's are judged anew each cycle, because other applications may take theirs back.
+    /// another desired state. The fleet's are kept by the fleet's digest.
     fn kept_reasons(&self, judged: &Arc<str>) -> Vec<Reason> {
         let latch = self.known(LatchName::Plan).filter(|latch| latch.judged.as_ref() == Some(judged));
         let known = latch.into_iter().flat_map(|latch| &latch.reasons);
-        known.filter(|reason| !NOTES.contains(&&*reason.code) && !reason.code.starts_with("fleet_")).cloned().collect()
+        known.filter(|reason| !NOTES.contains(&&*reason.code) && !is_fleet(reason)).cloned().collect()
     }
 
     /// Decides whether the good commits before the culprit are followed while the rest is held (`GUARDS.md` 3.5).
@@ -100,22 +113,26 @@ impl<'a> Judge<'a> {
     /// Returns why a prefix is not followed: it reaches half of a limit, or leaves nothing.
     fn reached(&self, prefix: &Prefix) -> Vec<Reason> {
         let guards = self.inputs.guards;
-        if prefix.count == 0 && guards.empty_desired_halts {
+        if prefix.wants.wants.is_empty() && guards.empty_desired_halts {
             return vec![Reason::new("empty_desired", "nothing would be left")];
         }
         let mut reasons: Vec<Reason> = self.inputs.reconfigured.iter().cloned().collect();
-        reasons.extend(last_good::reaches_half(&prefix.promote, self.state, self.scale(prefix.count), guards));
+        reasons.extend(last_good::reaches_half(
+            &prefix.promote,
+            self.state,
+            self.scale(u32::try_from(prefix.wants.wants.len()).unwrap_or(u32::MAX)),
+            guards,
+        ));
         reasons
     }
 
-    /// Says which approvals of a plan do not count, and why.
-    fn refusals(&self, plan: &Plan) -> Vec<Reason> {
+    /// Says which approvals of a plan or a fleet do not count, and why.
+    fn refusals(&self, digest: &Digest, change: Option<&Digest>) -> Vec<Reason> {
         let seen = self.state.app.plan_seen.as_ref().map_or(self.state.now(), |(_, at)| *at);
         let (inputs, now) = (self.inputs, self.state.now());
-        let wanted =
-            Wanted { digest: &plan.digest, change: Some(&plan.change), seen, contributors: inputs.contributors };
+        let wanted = Wanted { digest, change, seen, contributors: inputs.contributors };
         let given = self.state.app.approvals.iter();
-        let given = given.filter(|approval| approval.digest == plan.digest || approval.digest == plan.change);
+        let given = given.filter(|approval| approval.digest == *digest || Some(&approval.digest) == change);
         let refused = given.filter_map(|approval| {
             let why = approval::why_not(approval, &wanted, inputs.policy, inputs.guards, now)?;
             Some(Reason::new("approval", format!("the approval by {} is refused: {why}", approval.by)))

@@ -15,7 +15,7 @@ impl Judge<'_> {
         let Some(tip) = self.goal() else { return self.keep_plan_latch() };
         let mut following = false;
         if let Some(rollout) = self.state.app.rollouts.get(&Purpose::Promote) {
-            following = self.inputs.prefix.is_some_and(|prefix| prefix.desired == rollout.desired);
+            following = self.inputs.prefix.is_some_and(|prefix| prefix.wants.digest() == rollout.desired);
             if rollout.desired == tip.desired {
                 match self.cancelled(tip) {
                     Some(why) => self.end(why),
@@ -80,16 +80,14 @@ impl Judge<'_> {
             if self.returns().is_some() {
                 standing = Standing::Return;
             }
-            if let Some(approved) = self.standing_of_plan() {
-                if let Standing::Approved { digest, .. } = &approved {
-                    self.out.facts.push(Fact::ApprovalSpent { digest: *digest, how: "used".into() });
-                }
-                standing = approved;
-            }
-            // Not spent: the same digest lets the other applications go.
+            // Not spent: it lets all applications go, of which some may not be ready yet.
             if let Some((_, digest)) = &self.inputs.fleet
                 && let Some((by, digest)) = self.approved(digest, None)
             {
+                standing = Standing::Approved { by, digest };
+            }
+            if let Some(Standing::Approved { by, digest }) = self.standing_of_plan() {
+                self.out.facts.push(Fact::ApprovalSpent { digest, how: "used".into() });
                 standing = Standing::Approved { by, digest };
             }
         }
@@ -134,7 +132,11 @@ impl Judge<'_> {
         let seen = app.sights.get(goal.commit).filter(|_| !there);
         let seconds = seen.map(|at| self.state.now().duration_since(*at).as_secs().try_into().unwrap_or(0));
         let (commit, desired) = (goal.commit.clone(), goal.desired);
-        self.out.facts.push(Fact::Converged { commit, desired, good, seconds, skipped });
+        let left = match goal.wants {
+            Some(wants) => self.state.left_by(wants),
+            None => self.state.resources.keys().cloned().collect(),
+        };
+        self.out.facts.push(Fact::Converged { commit, desired, good, seconds, skipped, left });
     }
 
     /// A rollout to the tip goes on; what it wrote without the ledger knowing is found done.

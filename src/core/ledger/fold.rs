@@ -1,5 +1,7 @@
 //! What each fact does to the state. The same facts in the same order always give the same state.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::approval;
@@ -54,7 +56,7 @@ impl State {
                     self.half_open(touched);
                 }
             }
-            Fact::Barred { bar } => {
+            Fact::Barred { bar, .. } => {
                 let now = self.now();
                 self.app.bars.insert(*bar, now);
             }
@@ -63,6 +65,14 @@ impl State {
             }
             Fact::Freezes { state, .. } => self.app.freeze = state.clone(),
             Fact::Drifted { id, mark } => self.trouble_mut(id, touched).drift = Some(mark.clone()),
+            Fact::Announced { id, .. } => {
+                let now = self.now();
+                self.mend(id, touched, |trouble| {
+                    if let Some(mark) = &mut trouble.drift {
+                        mark.told = Some(now);
+                    }
+                });
+            }
             Fact::Undrifted { id } => self.mend(id, touched, |trouble| trouble.drift = None),
             Fact::Accepted { id, accepted } => self.accept(id, Some(accepted), touched),
             Fact::Forgotten { id } => self.accept(id, None, touched),
@@ -70,11 +80,11 @@ impl State {
                 self.app.last_verified = Some(commit.clone());
                 self.app.vouched_by.clone_from(keys);
             }
-            Fact::Converged { commit, desired, good, skipped, .. } => {
+            Fact::Converged { commit, desired, good, skipped, left, .. } => {
                 if self.app.converged.as_ref() != Some(commit) {
                     self.app.skipped.clone_from(skipped);
                 }
-                self.fold_converged(commit, *desired, *good, touched);
+                self.fold_converged(commit, *desired, *good, left, touched);
             }
             Fact::Contributed { parts } => self.app.parts.clone_from(parts),
             Fact::Poisoned { commit } => self.app.poisoned = Some(commit.clone()),
@@ -213,12 +223,16 @@ impl State {
         }
     }
 
-    fn fold_converged(&mut self, commit: &CommitId, desired: Digest, good: bool, touched: &mut Touched) {
+    fn fold_converged(&mut self, commit: &CommitId, desired: Digest, good: bool, left: &[Id], touched: &mut Touched) {
         let now = self.now();
         if self.app.converged.as_ref() != Some(commit) {
             self.app.converged_at = Some(now);
-            for resource in self.resources.values_mut() {
-                if let Some(accepted) = resource.accepted.as_mut().filter(|accepted| accepted.commit != *commit) {
+            let left: BTreeSet<&Id> = left.iter().collect();
+            for (id, resource) in &mut self.resources {
+                let Some(accepted) = resource.accepted.as_mut() else { continue };
+                if left.contains(id) {
+                    touched.resources.insert(id.clone());
+                } else if accepted.commit != *commit {
                     accepted.commit = commit.clone();
                     touched.all_resources = true;
                 }

@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::approval::Parts;
 use super::clock::Clock;
 use super::commit::CommitId;
+use super::drift::Class;
 use super::freeze::FreezeState;
 use super::op::{Effect, Op, Verb};
+use super::reason::Reason;
 use super::resource::{Anchor, Digest, Id};
 use super::state::{
     Accepted, Approval, Breaker, Differing, DriftMark, Governing, Hold, Identity, Latch, LatchName, Purpose, Rollout,
@@ -81,6 +83,9 @@ pub enum Fact {
     Barred {
         /// Which.
         bar: LatchName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<Reason>,
     },
     /// A bar holds no longer.
     Unbarred {
@@ -100,6 +105,15 @@ pub enum Fact {
         id: Id,
         /// How.
         mark: DriftMark,
+    },
+    /// People are told of a resource's drift (`GUARDS.md` 6).
+    Announced {
+        /// Which.
+        id: Id,
+        /// Its class.
+        class: Class,
+        /// What becomes of it, for people.
+        answer: String,
     },
     /// A resource drifts no longer.
     Undrifted {
@@ -139,6 +153,9 @@ pub enum Fact {
         /// Poisoned commits that were in the range and never written.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skipped: Vec<CommitId>,
+        /// Resources that stay as they were accepted, which this commit does not render: parked, held, ignored.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<Id>,
     },
     /// What waits for an approval, or who may not give it, changed.
     Contributed {
