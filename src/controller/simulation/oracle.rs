@@ -312,8 +312,8 @@ impl World {
         let now = state.now();
         let last = state.app.last_verified.clone();
         let base = state.app.converged.clone().or_else(|| last.clone());
-        let verified = self.verified(base.as_ref(), tip, revoked)
-            && last.is_none_or(|last| self.repository.range(&last, tip).2);
+        let verified =
+            self.verified(base.as_ref(), tip, revoked) && last.is_none_or(|last| self.repository.range(&last, tip).2);
         let Some(entries) = self.repository.get(tip).map(|commit| commit.freezes.clone()) else { return };
         let old = self.eye(store, app).frozen.clone();
         let mut frozen: Vec<Frozen> = Vec::new();
@@ -345,8 +345,7 @@ impl World {
 
     fn reserved(&mut self, pid: usize, store: usize, app: usize, purpose: Purpose, index: u32) {
         let state = self.durable(store, app);
-        let (Some(slot), Some(rollout)) =
-            (state.rollout_ops.get(&(purpose, index)), state.app.rollouts.get(&purpose))
+        let (Some(slot), Some(rollout)) = (state.rollout_ops.get(&(purpose, index)), state.app.rollouts.get(&purpose))
         else {
             return;
         };

@@ -22,6 +22,7 @@ use crate::core::commit::CommitId;
 use crate::core::fleet::{self, Member};
 use crate::core::guard_digest::guard_digest;
 use crate::core::guards::{FleetGuards, Guards, Limit, Mode, TrustPolicy};
+use crate::core::plan::Details;
 use crate::core::resource::{Desired, Digest};
 use crate::core::state::{Identity, LatchName, State};
 
@@ -95,7 +96,7 @@ impl Controller {
                 Some(Rendered::Broken(_)) | None => None,
             };
             let settings = &world.settings[app];
-            members.push(Member::new(&settings.name, state, desired, &settings.guards));
+            members.push(Member::new(&settings.name, state, desired, &settings.guards, |_| Details::new()));
         }
         let mut world = self.world.borrow_mut();
         let judged = fleet::judge(&members, &world.fleet);
@@ -171,8 +172,10 @@ fn guards(random: &mut Random) -> Guards {
         guards.delete_halt = limit(random, 4, 10);
         guards.change_halt = limit(random, 8, 30);
         guards.drift_halt = limit(random, 4, 20);
-        guards.write_cap = Limit::Relative { over: 3 + u32::try_from(random.below(8)).unwrap_or(0), percent: 10, at_most: None };
-        guards.delete_cap = Limit::Relative { over: 1 + u32::try_from(random.below(3)).unwrap_or(0), percent: 2, at_most: None };
+        guards.write_cap =
+            Limit::Relative { over: 3 + u32::try_from(random.below(8)).unwrap_or(0), percent: 10, at_most: None };
+        guards.delete_cap =
+            Limit::Relative { over: 1 + u32::try_from(random.below(3)).unwrap_or(0), percent: 2, at_most: None };
     }
     if random.chance(200) {
         guards.growth_halt = None;
@@ -204,10 +207,7 @@ fn world(seed: u64, verbose: bool) -> World {
     let mut targets = Vec::new();
     for app in 0..apps {
         let guards = guards(&mut random);
-        let policy = TrustPolicy {
-            approvers: vec![PEOPLE[1].into(), PEOPLE[2].into()],
-            ..TrustPolicy::default()
-        };
+        let policy = TrustPolicy { approvers: vec![PEOPLE[1].into(), PEOPLE[2].into()], ..TrustPolicy::default() };
         let target = Digest::of_parts([format!("target-{app}")]);
         settings.push(Settings {
             name: format!("app-{app}").into(),
@@ -248,11 +248,7 @@ fn world(seed: u64, verbose: bool) -> World {
 
 fn faults(random: &mut Random) -> Faults {
     let rate = |random: &mut Random, most: usize| u32::try_from(random.below(most)).unwrap_or(0);
-    let mut faults = Faults {
-        meanwhile: rate(random, 25),
-        slow: rate(random, 400),
-        ..Faults::default()
-    };
+    let mut faults = Faults { meanwhile: rate(random, 25), slow: rate(random, 400), ..Faults::default() };
     // Not everything at once: a world in which nothing ever succeeds shows nothing.
     for _ in 0..random.below(4) {
         match random.below(8) {

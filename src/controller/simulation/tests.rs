@@ -1,7 +1,7 @@
 //! The tests.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::run::{Options, Ran, run};
 
@@ -49,10 +49,7 @@ fn promises_hold_whatever_happens() {
     let (broken, written) = first_broken(0..seeds, Options::default());
     if let Some((seed, ran)) = broken {
         let violation = ran.violation.expect("it was found broken");
-        panic!(
-            "HOLDFAST_SIMULATION_SEED={seed} breaks `{}`: {}",
-            violation.invariant, violation.message
-        );
+        panic!("HOLDFAST_SIMULATION_SEED={seed} breaks `{}`: {}", violation.invariant, violation.message);
     }
     assert!(written > seeds, "a simulation that writes next to nothing shows nothing: {written} writes");
 }

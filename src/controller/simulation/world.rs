@@ -283,7 +283,11 @@ impl World {
     /// Fetches the branch.
     pub fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
         let faults = self.faults;
-        if self.random.chance(faults.fetch) { Err("the host does not answer".into()) } else { Ok(self.repository.tip.clone()) }
+        if self.random.chance(faults.fetch) {
+            Err("the host does not answer".into())
+        } else {
+            Ok(self.repository.tip.clone())
+        }
     }
 
     /// Notes that something now withholds writes.
