@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::target::Object;
 use super::world::{Seen, Shared, World};
 use crate::controller::edges::{Read, Rendered, Trusted, Unclaimed, Write};
+use crate::core::approval::Contributor;
 use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
@@ -100,6 +101,11 @@ impl Read for SimEdges {
 
     fn change_details(&mut self, _: &CommitId, _: &CommitId, _: &[WantChange]) -> Details {
         Details::new()
+    }
+
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, _: &Id) -> Result<Vec<Contributor>, Arc<str>> {
+        let people = self.enter("contributors").repository.contributors(base, tip, self.app);
+        Ok(people.into_iter().map(|who| Contributor { names: vec![who.into()] }).collect())
     }
 
     fn details(&mut self, _: &State, _: &[Op]) -> Details {
