@@ -329,3 +329,60 @@ fn shape(op: &Op, changes: &[FieldChange]) -> Option<Arc<str>> {
     let more = if changes.len() > 1 { format!(" and {} more", changes.len() - 1) } else { String::new() };
     Some(format!("{kind}  {}  {} -> {}{more}", first.path, value(&first.old), value(&first.new)).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Files, World, digest};
+    use super::super::ledger::Fact;
+    use super::super::state::Hold;
+    use super::*;
+
+    fn files(files: &[(&str, u8)]) -> Files {
+        files.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+    }
+
+    /// A file that becomes a folder with its own content inside, and a folder that becomes a file.
+    fn places() -> World {
+        let mut world = World::at(files(&[("a", 1), ("b/x", 2), ("c", 3), ("d", 4)]));
+        world.push("tip", files(&[("a/b", 1), ("b", 5), ("c", 3)]));
+        world
+    }
+
+    fn names<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Vec<&'a str> {
+        ops.into_iter().map(|op| op.id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_replacement_is_a_deletion_by_effect_and_goes_last_as_a_pair() {
+        let plan = places().promotion();
+        assert_eq!(names(&plan.ops), ["d", "a", "a/b", "b/x", "b"]);
+        assert_eq!(plan.ops.iter().map(|op| op.verb).filter(|verb| *verb == Verb::Delete).count(), 3);
+        // The folder that goes counts beside what was in it; the same content inside a new folder is no move.
+        assert_eq!(plan.magnitude, Magnitude { creates: 1, deletes: 4, ..Magnitude::default() });
+        assert!(plan.ops.iter().all(|op| op.class != Class::Move));
+    }
+
+    #[test]
+    fn what_takes_the_place_of_something_protected_waits_with_it() {
+        let mut world = places();
+        world.guards.protected = vec!["a".into()];
+        let plan = world.promotion();
+        assert_eq!(names(&plan.ops), ["d", "b/x", "b"]);
+        assert_eq!(names(plan.parked.iter().map(|parked| &parked.op)), ["a", "a/b"]);
+        assert_eq!(plan.parked[0].digest, plan.parked[1].digest, "one approval lets both go");
+        world.approve(plan.parked[0].digest, "bob@a");
+        assert_eq!(names(&world.promotion().ops), ["d", "a", "a/b", "b/x", "b"]);
+    }
+
+    #[test]
+    fn what_takes_the_place_of_something_held_waits_with_it() {
+        let mut world = places();
+        let id = Id::new("a");
+        world.live.insert("a".to_owned(), 7);
+        let hold = Hold { by: "bob".into(), reason: "incident".into(), since: world.state.now(), until: None };
+        world.fold(vec![Fact::Held { id: id.clone(), hold }]);
+        let comparison = world.compare(world.tip());
+        assert_eq!(names(comparison.conflicts.iter().map(|conflict| &conflict.op)), ["a", "a/b"]);
+        assert!(comparison.promote.iter().all(|op| op.to != Some(digest(1))));
+    }
+}
