@@ -16,7 +16,7 @@ use crate::core::last_good;
 use crate::core::op::Op;
 use crate::core::plan::{Details, Plan};
 use crate::core::resource::Digest;
-use crate::core::state::{Purpose, State};
+use crate::core::state::{OpState, Purpose, State};
 
 /// What would be written, for each purpose.
 pub(super) struct Plans {
@@ -57,7 +57,10 @@ pub(super) fn plans(
     };
     let promote = plan(Purpose::Promote, ops);
     // What is parked is kept, hence kept right; only what is promoted needs no healing.
-    let promoted: BTreeSet<_> = promote.ops.iter().map(|op| &op.id).collect();
+    // What a rollout under way is to write is promoted too, although the approval that let it go is spent.
+    let slots = state.rollout_ops.range((Purpose::Promote, 0)..).map(|(_, slot)| slot);
+    let under_way = slots.filter(|slot| slot.state != OpState::Done).map(|slot| &slot.op.id);
+    let promoted: BTreeSet<_> = promote.ops.iter().map(|op| &op.id).chain(under_way).collect();
     let left = |op: &&Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
     let beside = comparison.heal.iter().filter(left).cloned().collect();
     let (heal, heal_beside) = (plan(Purpose::Heal, comparison.heal.clone()), plan(Purpose::Heal, beside));
