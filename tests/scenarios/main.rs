@@ -8,6 +8,7 @@ mod harness;
 
 mod bad_input;
 mod commands;
+mod exec_target;
 mod kill9;
 mod s01_source;
 mod s02_protected;
