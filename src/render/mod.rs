@@ -101,7 +101,14 @@ impl Renderer {
             return Err(RenderError::at(path, Problem::BadPath));
         }
         let path = components.join("/").into_bytes();
-        Ok(Self { kind, path, limits, rules: Rules::default(), facts: plain::Facts::default(), recent: Mutex::default() })
+        Ok(Self {
+            kind,
+            path,
+            limits,
+            rules: Rules::default(),
+            facts: plain::Facts::default(),
+            recent: Mutex::default(),
+        })
     }
 
     /// Judges what is wanted by the rules of another kind of target than a directory.

@@ -51,7 +51,13 @@ pub(super) struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    pub(super) fn new(trees: &'a dyn Trees, path: &'a [u8], limits: &'a Limits, rules: Rules, facts: &'a Facts) -> Self {
+    pub(super) fn new(
+        trees: &'a dyn Trees,
+        path: &'a [u8],
+        limits: &'a Limits,
+        rules: Rules,
+        facts: &'a Facts,
+    ) -> Self {
         let kinds = ["file".into(), "link".into()];
         Self { trees, path, limits, rules, facts, started: Instant::now(), entries: 0, kinds, group: None }
     }

@@ -6,6 +6,8 @@
 
 mod harness;
 
+mod bad_disk;
+mod bad_fetch;
 mod bad_input;
 mod commands;
 mod exec_target;
