@@ -6,9 +6,12 @@ mod args;
 mod backtest;
 mod backtest_text;
 mod demo;
+mod doctor;
 mod init;
 mod look;
 mod operate;
+mod operations_text;
+mod progress;
 mod text;
 
 use std::io::IsTerminal as _;
@@ -72,8 +75,21 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// Lets the program end quietly when whoever read its output is gone (`holdfast history | head`): `println!` can only panic.
+fn end_quietly_with_the_reader() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let what = panic.payload_as_str().unwrap_or_default();
+        if what.starts_with("failed printing to stdout") && what.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        before(panic);
+    }));
+}
+
 /// Runs the command line; the only entry.
 pub fn main() -> ExitCode {
+    end_quietly_with_the_reader();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -131,7 +147,7 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Backtest(args) => backtest::run(cli, args),
         Command::Demo(args) => demo::demo(cli, args),
         Command::Init(args) => init::init(cli, args),
-        Command::Doctor => Err(Failure::new("this command is not part of this build yet")),
+        Command::Doctor => doctor::doctor(cli),
     }
 }
 
@@ -165,7 +181,7 @@ fn style(cli: &Cli) -> text::Style {
 fn run_controller(cli: &Cli, once: bool) -> Done {
     let config = load(cli)?;
     let wake = Arc::new(Wake::default());
-    let mut controller = Controller::open(&config, &wake.stop).map_err(|error| match error {
+    let mut controller = Controller::open(&config, &wake).map_err(|error| match error {
         RunError::Lock(error) => {
             Failure::from(error).hint("only one controller may run on a state directory; stop the other one first")
         }
@@ -184,6 +200,5 @@ fn run_controller(cli: &Cli, once: bool) -> Done {
         }
         signalled.shut_down();
     });
-    controller.run(&wake);
-    Ok(ExitCode::SUCCESS)
+    Ok(controller.run().map(|()| ExitCode::SUCCESS)?)
 }

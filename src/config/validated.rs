@@ -243,6 +243,20 @@ pub enum Transport {
     Local,
 }
 
+impl Transport {
+    /// Tells how an address that is accepted is reached.
+    pub fn of(url: &str) -> Self {
+        match url.split_once("://") {
+            Some(("https" | "http", _)) => Self::Http,
+            Some(("ssh" | "git+ssh" | "ssh+git", _)) => Self::Ssh,
+            Some(_) => Self::Local,
+            // As Git has it: a colon before the first slash makes it a host.
+            None if url.split_once(':').is_some_and(|(host, _)| !host.contains('/')) => Self::Ssh,
+            None => Self::Local,
+        }
+    }
+}
+
 /// What a repository asks for. Secrets stay in their files and are read when used.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Credentials {

@@ -106,7 +106,7 @@ fn a_full_state_directory_writes_nothing_to_the_target() {
     let changed = changes(&before, &world.tree("web"));
     assert_eq!(changed.total(), 0, "written without a reservation: {changed:?}");
     let said = (ran.stdout + &ran.stderr).to_lowercase();
-    assert!(ran.code != Some(0) && (said.contains("full") || said.contains("space")), "{said}");
+    assert!(ran.code != Some(0) && said.contains("ledger") && said.contains("full"), "{said}");
     fs::remove_file(ballast).expect("the ballast is removed");
     world.converge("web");
     world.assert_converged("web");

@@ -99,7 +99,6 @@ fn a_secret_in_the_configuration_s_files_is_never_printed() {
 }
 
 #[test]
-#[ignore = "doctor is not built yet"]
 fn a_bad_line_of_the_signers_is_named_and_trusts_nobody() {
     let world = world();
     let file = world.dir().join("allowed_signers");
@@ -121,7 +120,6 @@ fn a_bad_line_of_the_signers_is_named_and_trusts_nobody() {
 }
 
 #[test]
-#[ignore = "doctor is not built yet"]
 fn a_certificate_authority_among_the_signers_is_refused_clearly() {
     let world = world();
     let line = format!("*@example.org cert-authority {}\n", keys::public("mallory"));
