@@ -15,6 +15,7 @@ use crate::controller::edges::Read as _;
 use crate::controller::live::Live;
 use crate::controller::report::Status;
 use crate::controller::{operate, view};
+use crate::core::govern::govern;
 use crate::core::reason::Reason;
 use crate::core::state::LatchName;
 use crate::store::{Ledger, Mode, StoreError};
@@ -193,7 +194,7 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
             (state.app.converged, state.app.last_verified) = (Some(base.clone()), Some(base));
         }
         let trusted = live
-            .trust(&state, &tip)
+            .trust(&state, &tip, &govern(&state, &app.governing()).policy)
             .map_err(|why| Failure::new(format!("judge the range to {}: {why}", tip.short())))?;
         failed |= !trusted.signature.is_empty() || trusted.history.is_some();
         let rows = verdicts.entry(app.name.clone()).or_default();

@@ -79,12 +79,31 @@ pub fn compare(view: View<'_>) -> Comparison {
             .into_iter()
             .flatten()
             .min();
-        let Some(id) = next.cloned() else { return out };
+        let Some(id) = next.cloned() else { break };
         let want = wants.next_if(|want| want.id == id);
         let resource = known.next_if(|(known, _)| **known == id).map(|(_, resource)| resource);
         let live = seen.next_if(|(seen, _)| *seen == id).map(|(_, live)| live);
         Row { view, id: &id, want, resource, live }.place(&mut out);
     }
+    wait_for_conflicts(&mut out);
+    out
+}
+
+/// Leaves alone what goes in the place of something that is left alone: it could only fail.
+fn wait_for_conflicts(out: &mut Comparison) {
+    let kept: Vec<Id> =
+        out.conflicts.iter().filter(|held| held.op.verb == Verb::Delete).map(|held| held.id.clone()).collect();
+    if kept.is_empty() {
+        return;
+    }
+    let conflicts = &mut out.conflicts;
+    out.promote.retain(|op| {
+        let blocking = kept.iter().find(|kept| op.verb == Verb::Create && super::plan::excludes(kept, &op.id));
+        let Some(blocking) = blocking else { return true };
+        let why = format!("it takes the place of {blocking}, which is left alone").into();
+        conflicts.push(Conflict { id: op.id.clone(), why, op: op.clone() });
+        false
+    });
 }
 
 struct Row<'a> {
@@ -104,7 +123,7 @@ impl Row<'_> {
             Some(Live::Leaving) => return out.leaving.push(self.id.clone()),
             Some(live) => live,
             // Not asked for: nothing is wanted or accepted, only remembered.
-            None if self.want.is_none() && accepted.is_none() => return,
+            None if self.want.is_none() && accepted.is_none() => return self.undrift(trouble, out),
             None => return out.unread.push((self.id.clone(), "it was not observed".into())),
         };
         match accepted {

@@ -95,7 +95,7 @@ impl<'a> Plain<'a> {
 
     fn want(&mut self, path: &[u8], side: Side) -> Result<Option<Want>, RenderError> {
         let Some((kind, oid)) = side else { return Ok(None) };
-        let origin = if self.path.is_empty() { show(path) } else { show(&[self.path, b"/", path].concat()) };
+        let origin = self.origin(path);
         let at = |problem| RenderError { path: origin.clone(), problem };
         holdable(path).map_err(at)?;
         let fact = self.fact(kind, oid).map_err(at)?;
@@ -110,6 +110,11 @@ impl<'a> Plain<'a> {
             stem: None,
         };
         Ok(Some(Want { id, digest: fact.digest, nature, rank: 0, origin }))
+    }
+
+    /// Spells a path as the repository has it.
+    fn origin(&self, path: &[u8]) -> Arc<str> {
+        if self.path.is_empty() { show(path) } else { show(&[self.path, b"/", path].concat()) }
     }
 
     /// The first directory below the path; files come in order, so that the last one's group is often this one's.
@@ -202,8 +207,15 @@ struct Changes<'a, 'b> {
 
 impl Visit<Fail> for Changes<'_, '_> {
     fn leaf(&mut self, path: &[u8], old: Side, new: Side) -> Result<(), Fail> {
-        if is_skipped(path) {
+        if freezes(path) {
             return Ok(());
+        }
+        if is_reserved(path) {
+            // What an older commit had there was never written, and its removal is nothing to write either.
+            return match new {
+                Some(_) => Err(Fail::At(RenderError { path: self.plain.origin(path), problem: Problem::Reserved })),
+                None => Ok(()),
+            };
         }
         self.plain.afford().map_err(Fail::At)?;
         let before = self.plain.want(path, old).map_err(Fail::At)?;
@@ -215,7 +227,7 @@ impl Visit<Fail> for Changes<'_, '_> {
     }
 
     fn enter(&mut self, path: &[u8]) -> Result<bool, Fail> {
-        if is_skipped(path) {
+        if freezes(path) {
             return Ok(false);
         }
         self.plain.afford().map_err(Fail::At)?;
@@ -223,10 +235,22 @@ impl Visit<Fail> for Changes<'_, '_> {
     }
 }
 
-/// Tells what is never rendered: what freezes at the source path, and the target's own anchor there.
+/// Tells what is never rendered: what freezes at the source path, and what is refused there.
 pub(super) fn is_skipped(path: &[u8]) -> bool {
-    let top = path.split(|b| *b == b'/').next().unwrap_or_default();
-    is_freeze(top) || top == b".holdfast"
+    freezes(path) || is_reserved(path)
+}
+
+fn top(path: &[u8]) -> &[u8] {
+    path.split(|b| *b == b'/').next().unwrap_or_default()
+}
+
+fn freezes(path: &[u8]) -> bool {
+    is_freeze(top(path))
+}
+
+/// Tells whether a target keeps the name for itself: no plan may write holdfast's own objects (`GUARDS.md` 9).
+fn is_reserved(path: &[u8]) -> bool {
+    top(path) == b".holdfast" || path.split(|b| *b == b'/').any(|name| name.starts_with(b".holdfast-tmp-"))
 }
 
 /// Refuses names that a directory cannot hold, or that Git or we would take for something else.
