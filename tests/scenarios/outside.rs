@@ -103,7 +103,13 @@ fn only_a_listed_principal_approves_by_api_and_only_once() {
         world.advance(4);
         status.latch("PLAN").is_none() && status.converged() == Some(&world.repo.head())
     });
-    assert!(world.holdfast(&["history", "web", "--output", "json"]).ok().stdout.contains("\"via\": \"api\""));
+    assert!(
+        world
+            .holdfast(&["history", "web", "--last", "5000", "--output", "json"])
+            .ok()
+            .stdout
+            .contains("\"via\": \"api\"")
+    );
     rejected(call(port, TOKEN_OF_BOB, "/api/v1/approve", &body));
 }
 

@@ -120,7 +120,7 @@ fn what_does_not_converge_is_told_after_three_cycles_with_its_reason_and_when_it
     world.repo.drop("", 0..8);
     let bad = world.repo.publish("eight of twelve go");
     world.counted_cycles(2);
-    assert!(receiver.of("failing", "set").is_empty(), "two cycles are too few");
+    assert!(receiver.of("failing", "set").is_empty(), "two cycles are too few: {:?}", receiver.alerts());
     world.counted_cycles(3);
     let told = receiver.of("failing", "set");
     assert_eq!(told.len(), 1, "one alert for all: {:?}", receiver.alerts());
