@@ -159,7 +159,9 @@ impl<'a> Groups<'a> {
                 let why = failed.map_or_else(|| differing.why.clone(), |breaker| breaker.reason.clone());
                 self.failing.push((id, why));
             }
-            Fact::Agrees { id } if alerted(id) => self.mended.push((id, "converged".into())),
+            Fact::Agrees { id } | Fact::Wrote { id, .. } | Fact::FoundDone { id, .. } if alerted(id) => {
+                self.mended.push((id, "converged".into()))
+            }
             Fact::Quarantined { id } => self.fought.push((id, "fought".into())),
             Fact::Announced { id, class, answer } => {
                 self.drifted.entry(*class).or_default().push((id, answer.as_str().into()));
