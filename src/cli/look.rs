@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 
 use super::args::{self, Cli, Output};
-use super::{Done, Failure, chosen, load, print_json, style, text};
+use super::{Done, Failure, chosen, load, print_json, put, style, text};
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
 use crate::controller::edges::Read as _;
@@ -47,7 +47,7 @@ pub(super) fn status(cli: &Cli, name: Option<&str>) -> Done {
     }
     for (app, status) in &statuses {
         match status {
-            Some(status) => print!("{}", text::status(status, MachineClock::wall(), style(cli))),
+            Some(status) => put(&text::status(status, MachineClock::wall(), style(cli)))?,
             None => println!("{:<8} not observed yet: start the controller with `holdfast run`", app.name),
         }
     }
@@ -101,7 +101,7 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
         print_json(&view::plan_document(&statuses)?)?;
     } else {
         for status in &statuses {
-            print!("{}", text::plan(status, style(cli)));
+            put(&text::plan(status, style(cli)))?;
         }
     }
     Ok(ExitCode::from(code))
@@ -140,7 +140,7 @@ pub(super) fn drift(cli: &Cli, name: Option<&str>) -> Done {
         return print_json(&view::drift_document(&statuses));
     }
     for status in &statuses {
-        print!("{}", text::drift(status, MachineClock::wall(), style(cli)));
+        put(&text::drift(status, MachineClock::wall(), style(cli)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -164,7 +164,8 @@ pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
         if text.chars().count() > 160 {
             text = text.chars().take(160).chain(['…']).collect();
         }
-        println!("{}  {app:<8} {:>6}  {:<16} {text}", row.at.strftime("%Y-%m-%d %H:%M:%S"), row.seq, row.kind);
+        let at = row.at.strftime("%Y-%m-%d %H:%M:%S");
+        put(&format!("{at}  {app:<8} {:>6}  {:<16} {text}\n", row.seq, row.kind))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -153,22 +153,26 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
     fn begin(&mut self, size: u32) -> Result<Option<Stopped>, LedgerError> {
         let (_, token) = self.edges.random();
         let known = self.state.app.anchor.known.clone();
-        let expected = match &self.assessment.observed.anchor {
-            AnchorSeen::Present(seen) if self.state.app.anchor.intended.as_ref() == Some(seen) => {
-                AnchorSeen::Present(seen.clone())
-            }
-            _ => known.clone().map_or(AnchorSeen::Absent, AnchorSeen::Present),
+        // Swapped before a crash that kept it from being recorded: ours, and to be recorded before the next intention, or
+        // a second crash would make it a stranger's.
+        let swapped = match &self.assessment.observed.anchor {
+            AnchorSeen::Present(seen) if self.state.app.anchor.intended.as_ref() == Some(seen) => Some(seen.clone()),
+            _ => None,
         };
+        let expected = swapped.clone().or_else(|| known.clone()).map_or(AnchorSeen::Absent, AnchorSeen::Present);
+        let mut facts: Vec<Fact> = swapped.iter().map(|_| Fact::AnchorKnown).collect();
         let anchor = Anchor {
-            target: known.as_ref().map_or_else(|| token.clone(), |known| known.target.clone()),
+            target: known.as_ref().or(swapped.as_ref()).map_or_else(|| token.clone(), |known| known.target.clone()),
             application: self.name.clone(),
             ledger: self.ledger.id(),
             epoch: self.ledger.epoch(),
             token,
             last_verified: self.state.app.last_verified.clone(),
-            seq: self.state.seq + 1,
+            // The row that records the intention itself.
+            seq: self.state.seq + 1 + facts.len() as u64,
         };
-        self.ledger.commit(self.state, &[Fact::AnchorIntended { anchor: Box::new(anchor.clone()) }])?;
+        facts.push(Fact::AnchorIntended { anchor: Box::new(anchor.clone()) });
+        self.ledger.commit(self.state, &facts)?;
         if let Err(unclaimed) = self.edges.claim(&expected, &anchor) {
             return Ok(Some(Stopped::Again(unclaimed.0)));
         }

@@ -268,7 +268,7 @@ impl Row<'_> {
             live: here.digest,
             commit: self.commit(),
             origin: want.origin.clone(),
-            nature: want.nature.clone(),
+            nature: marked(&want.nature, Some(here)),
             created,
             rank: want.rank,
         };
@@ -294,7 +294,7 @@ impl Row<'_> {
             to: Some(want.digest),
             was: accepted.map(|accepted| accepted.desired),
             source: Some(Source { commit: self.commit(), origin: want.origin.clone() }),
-            nature: self.protected(&want.nature),
+            nature: self.protected(&want.nature, here),
             force: false,
             weight: 1 + if effect == Effect::Delete { here.map_or(0, |here| here.dependants) } else { 0 },
             rank: want.rank,
@@ -314,7 +314,7 @@ impl Row<'_> {
             to: None,
             was: accepted.map(|accepted| accepted.desired),
             source: None,
-            nature: self.protected(nature),
+            nature: self.protected(nature, Some(here)),
             force: reverts,
             weight: 1 + here.dependants,
             rank: accepted.map_or(0, |accepted| accepted.rank),
@@ -334,7 +334,7 @@ impl Row<'_> {
             to: Some(accepted.desired),
             was: Some(accepted.desired),
             source: Some(Source { commit: accepted.commit.clone(), origin: accepted.origin.clone() }),
-            nature: self.protected(&accepted.nature),
+            nature: self.protected(&accepted.nature, here),
             force: true,
             weight: 1,
             rank: accepted.rank,
@@ -343,8 +343,19 @@ impl Row<'_> {
         }
     }
 
-    /// Adds what the configuration protects to what the target does.
-    fn protected(&self, nature: &Nature) -> Nature {
-        Nature { protected: self.view.guards.protects(self.id, nature.protected), ..nature.clone() }
+    /// Adds what the configuration and the target itself protect to what the kind of target does.
+    fn protected(&self, nature: &Nature, here: Option<&Here>) -> Nature {
+        let nature = marked(nature, here);
+        Nature { protected: self.view.guards.protects(self.id, nature.protected), ..nature }
+    }
+}
+
+/// Adds the marks that the target itself sets, which only who observed it knows.
+fn marked(nature: &Nature, here: Option<&Here>) -> Nature {
+    let here = here.map(|here| &here.nature);
+    Nature {
+        protected: nature.protected || here.is_some_and(|here| here.protected),
+        access_control: nature.access_control || here.is_some_and(|here| here.access_control),
+        ..nature.clone()
     }
 }

@@ -12,6 +12,7 @@ pub mod commit;
 pub mod compare;
 pub mod culprit;
 pub mod drift;
+pub mod effect;
 pub mod effect_directory;
 pub mod failing;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Limits, Problem, RenderError, WantChange, identity};
-use crate::core::effect_directory::{is_access_control, is_protected};
+use crate::core::effect::Rules;
 use crate::core::resource::{Digest, Id, Nature, Vitals, Want};
 use crate::core::spelling::{file_digest, link_digest};
 use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
@@ -42,6 +42,7 @@ pub(super) struct Plain<'a> {
     trees: &'a dyn Trees,
     path: &'a [u8],
     limits: &'a Limits,
+    rules: Rules,
     facts: &'a Facts,
     started: Instant,
     entries: usize,
@@ -50,9 +51,15 @@ pub(super) struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    pub(super) fn new(trees: &'a dyn Trees, path: &'a [u8], limits: &'a Limits, facts: &'a Facts) -> Self {
+    pub(super) fn new(
+        trees: &'a dyn Trees,
+        path: &'a [u8],
+        limits: &'a Limits,
+        rules: Rules,
+        facts: &'a Facts,
+    ) -> Self {
         let kinds = ["file".into(), "link".into()];
-        Self { trees, path, limits, facts, started: Instant::now(), entries: 0, kinds, group: None }
+        Self { trees, path, limits, rules, facts, started: Instant::now(), entries: 0, kinds, group: None }
     }
 
     /// Renders a whole tree.
@@ -97,8 +104,8 @@ impl<'a> Plain<'a> {
             identity: Some(self.kinds[usize::from(kind == Kind::Link)].clone()),
             vitals: fact.vitals,
             group: self.group(id.as_str()),
-            protected: is_protected(id.as_str()),
-            access_control: is_access_control(id.as_str()),
+            protected: self.rules.is_protected(id.as_str()),
+            access_control: self.rules.is_access_control(id.as_str()),
             essence: None,
             stem: None,
         };

@@ -7,8 +7,11 @@
 mod harness;
 
 mod attacks;
+mod bad_disk;
+mod bad_fetch;
 mod bad_input;
 mod commands;
+mod exec_target;
 mod kill9;
 mod outside;
 mod outside_alerts;

@@ -126,6 +126,7 @@ impl State {
                 self.mend(id, touched, |trouble| {
                     trouble.drift = None;
                     trouble.breaker = None;
+                    trouble.differing = None;
                 });
             }
             Fact::Failed { purpose, index, id, breaker } => {
@@ -265,6 +266,8 @@ impl State {
         self.mend(id, touched, |trouble| {
             trouble.drift = None;
             trouble.breaker = None;
+            // If it differs again, that is counted from then on.
+            trouble.differing = None;
         });
         if purpose == Purpose::Heal {
             let reverts = &mut self.trouble_mut(id, touched).reverts;
