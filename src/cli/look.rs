@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 
 use super::args::{self, Cli, Output};
-use super::{Done, Failure, chosen, load, print_json, style, text};
+use super::{Done, Failure, chosen, history_text, load, print_json, progress, style, text};
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
 use crate::controller::assess::assess;
@@ -150,6 +150,7 @@ fn unusable(cli: &Cli, apps: &[&Application], failure: &Failure) -> Done {
 pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
     let config = load(cli)?;
     let ledger = reader(&config)?;
+    let spinner = progress::spinner("reading the repository and the target");
     let mut statuses = Vec::new();
     for app in chosen(&config, args.app.as_deref())? {
         let status = judge(app, &config, ledger.as_ref(), args.rev.clone())?;
@@ -161,6 +162,7 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
         }
         statuses.push(status);
     }
+    drop(spinner);
     let code = if args.exit_code { exit_code(&statuses) } else { 0 };
     if cli.output == Output::Json {
         let plans = statuses.iter().map(flat).collect::<Result<Vec<_>, _>>()?;
@@ -213,10 +215,12 @@ fn exit_code(statuses: &[Status]) -> u8 {
 pub(super) fn drift(cli: &Cli, name: Option<&str>) -> Done {
     let config = load(cli)?;
     let ledger = reader(&config)?;
+    let spinner = progress::spinner("reading the repository and the target");
     let mut statuses = Vec::new();
     for app in chosen(&config, name)? {
         statuses.push(judge(app, &config, ledger.as_ref(), None)?);
     }
+    drop(spinner);
     if cli.output == Output::Json {
         let drifts: Vec<_> =
             statuses.iter().map(|status| json!({ "name": status.name, "drift": status.drift })).collect();
@@ -256,11 +260,9 @@ pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
         return print_json(&json!({ "history": rows }));
     }
     for (app, row) in &rows {
-        let mut text = row.json.clone();
-        if text.chars().count() > 160 {
-            text = text.chars().take(160).chain(['…']).collect();
-        }
-        println!("{}  {app:<8} {:>6}  {:<16} {text}", row.at.strftime("%Y-%m-%d %H:%M:%S"), row.seq, row.kind);
+        let fact: serde_json::Value = serde_json::from_str(&row.json).unwrap_or_default();
+        let text = history_text::fact(&fact);
+        println!("{}  {app:<8} {:>6}  {:<16} {text}", row.at.strftime("%Y-%m-%d %H:%M:%SZ"), row.seq, row.kind);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -284,6 +286,7 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
         let mut state = ledger.as_ref().map(|ledger| ledger.load(&app.name)).transpose()?.unwrap_or_default();
         let mut live = Live::open(app, &config.controller.state_dir, Arc::new(AtomicBool::new(false)))?;
         live.at_rev(rev.clone());
+        let spinner = progress::spinner(&format!("verifying {}", app.name));
         let tip = live.fetch().map_err(|why| Failure::new(why.to_string()))?;
         if let (Some(base), Some(snapshot)) = (base, live.snapshot()) {
             let base = snapshot.resolve(&app.source.branch, base)?;
@@ -292,6 +295,7 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
         let trusted = live
             .trust(&state, &tip)
             .map_err(|why| Failure::new(format!("judge the range to {}: {why}", tip.short())))?;
+        drop(spinner);
         failed |= !trusted.signature.is_empty() || trusted.history.is_some();
         let rows = verdicts.entry(app.name.clone()).or_default();
         for judged in &trusted.commits {

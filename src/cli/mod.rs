@@ -7,6 +7,7 @@ mod backtest;
 mod backtest_text;
 mod demo;
 mod doctor;
+mod history_text;
 mod init;
 mod look;
 mod operate;

@@ -32,7 +32,7 @@ pub fn status(status: &Status, now: Timestamp, style: Style) -> String {
     let colour = match word {
         "ok" => "32",
         "observing" => "36",
-        "frozen" => "34",
+        "FROZEN" => "34",
         _ => "31",
     };
     // Padded before it is painted: a colour takes no room.
@@ -267,32 +267,45 @@ pub fn plan(status: &Status, style: Style) -> String {
         }
     }
     let Some(plan) = plan else { return out };
-    if !plan.commits.is_empty() {
-        let _ = writeln!(out, "  commits, oldest first:");
-        for commit in &plan.commits {
-            let crosses =
-                if commit.crosses.is_empty() { String::new() } else { format!("  << {}", commit.crosses.join(", ")) };
-            let _ = writeln!(
-                out,
-                "    {}  +{} ~{} -{}  {:<12} {:?} {}{crosses}",
-                commit.commit.short(),
-                commit.creates,
-                commit.updates,
-                commit.deletes,
-                commit.verdict,
-                commit.subject,
-                commit.author
-            );
-        }
-    }
+    commits(&mut out, &plan.commits);
     super::operations_text::operations(&mut out, &plan.operations);
     let _ = writeln!(out, "  digest {}\n  before a merge, its change: {}", plan.digest, plan.change);
     out
 }
 
+/// Lists the commits of a range: of a long one those that somebody has to look at, and the newest.
+fn commits(out: &mut String, commits: &[CommitStatus]) {
+    let notable = |commit: &CommitStatus| !commit.crosses.is_empty() || &*commit.verdict != "verified";
+    let newest = commits.len().saturating_sub(SHOWN);
+    let listed = commits.iter().enumerate().filter(|(at, commit)| *at >= newest || notable(commit));
+    let listed: Vec<&CommitStatus> = listed.map(|(_, commit)| commit).collect();
+    let listed = &listed[listed.len().saturating_sub(SHOWN * 2)..];
+    if !listed.is_empty() {
+        let _ = writeln!(out, "  commits, oldest first:");
+    }
+    if commits.len() > listed.len() {
+        let _ = writeln!(out, "    … {} are not shown; --output json lists more", commits.len() - listed.len());
+    }
+    for commit in listed {
+        let crosses =
+            if commit.crosses.is_empty() { String::new() } else { format!("  << {}", commit.crosses.join(", ")) };
+        let _ = writeln!(
+            out,
+            "    {}  +{} ~{} -{}  {:<12} {:?} {}{crosses}",
+            commit.commit.short(),
+            commit.creates,
+            commit.updates,
+            commit.deletes,
+            commit.verdict,
+            commit.subject,
+            commit.author
+        );
+    }
+}
+
 /// Spells effects in numbers, those that there are.
 fn effects(magnitude: &Magnitude) -> String {
-    let Magnitude { creates, updates, deletes, bumps, inert, .. } = magnitude;
+    let Magnitude { creates, updates, deletes, bumps, inert } = magnitude;
     let parts =
         [(creates, "create"), (updates, "update"), (deletes, "delete"), (bumps, "version bump"), (inert, "inert")];
     let parts: Vec<String> =

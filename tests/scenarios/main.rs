@@ -8,6 +8,7 @@ mod harness;
 
 mod bad_input;
 mod commands;
+mod doctor;
 mod kill9;
 mod s01_source;
 mod s02_protected;
