@@ -9,8 +9,9 @@ fn main() {
         "guards" => holdfast::config::guard_table_markdown(),
         "schema" => format!("{:#}\n", holdfast::config::schema()),
         "cli" => cli(),
+        "metrics" => holdfast::controller::metrics::reference_markdown(),
         _ => {
-            eprintln!("usage: reference configuration|guards|schema|cli");
+            eprintln!("usage: reference configuration|guards|schema|cli|metrics");
             std::process::exit(64);
         }
     };

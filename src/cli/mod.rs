@@ -182,7 +182,7 @@ fn style(cli: &Cli) -> text::Style {
 fn run_controller(cli: &Cli, once: bool) -> Done {
     let config = load(cli)?;
     let wake = Arc::new(Wake::default());
-    let mut controller = Controller::open(&config, &wake.stop).map_err(|error| match error {
+    let mut controller = Controller::open(&config, &wake).map_err(|error| match error {
         RunError::Lock(error) => {
             Failure::from(error).hint("only one controller may run on a state directory; stop the other one first")
         }
@@ -201,6 +201,5 @@ fn run_controller(cli: &Cli, once: bool) -> Done {
         }
         signalled.shut_down();
     });
-    controller.run(&wake);
-    Ok(ExitCode::SUCCESS)
+    Ok(controller.run().map(|()| ExitCode::SUCCESS)?)
 }

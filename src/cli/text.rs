@@ -196,6 +196,9 @@ fn body(out: &mut String, status: &Status) {
         let _ =
             writeln!(out, "      skipped {}: a later commit took it back before anything was written", commit.short());
     }
+    if let Some(why) = &status.unwatched {
+        let _ = writeln!(out, "      not watched, so changes are seen by the interval's cycles alone: {why}");
+    }
     if let Some(error) = &status.source.error {
         let _ = writeln!(out, "      the repository could not be read: {error}");
     }

@@ -157,6 +157,10 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         {
             *version = seen.clone();
         }
+        // The wait comes first: what freezes meanwhile is seen before the write.
+        if !self.edges.admit(&self.assessment.guards) {
+            return Ok(Some(Stopped::Shutdown));
+        }
         if let Some(stopped) = self.look_again() {
             return Ok(Some(stopped));
         }
@@ -174,12 +178,13 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         }
         let now = self.edges.clock().wall;
         let due = self.reread.is_none_or(|at| now.duration_since(at).abs() >= REREAD_EVERY);
-        if !due {
+        let nudged = self.edges.nudged();
+        if !due && !nudged {
             return None;
         }
         let first = self.reread.replace(now).is_none();
         let tip = self.assessment.tip.as_ref().ok()?;
-        if !first && !self.edges.still(tip) {
+        if (!first || nudged) && !self.edges.still(tip) {
             return Some(Stopped::Again("the branch moved on".into()));
         }
         None

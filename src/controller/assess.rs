@@ -3,13 +3,13 @@
 //! No step before the judgement ends the cycle: what failed is a value that the judgement sees, so that "every state still
 //! reports" is structure, not discipline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::edges::{Ledger, LedgerError, Read, Rendered, Trusted};
-use crate::core::approval::{Contributor, Wanted, find};
+use crate::core::approval::{Contributor, Wanted, find, refusal};
 use crate::core::clock::Clock;
 use crate::core::commit::CommitId;
 use crate::core::compare::{Comparison, View, compare};
@@ -19,6 +19,7 @@ use crate::core::guards::{Guards, TrustPolicy};
 use crate::core::judge::{Inputs, Judgement, Wanting, judge};
 use crate::core::ledger::Fact;
 use crate::core::limits;
+use crate::core::op::Op;
 use crate::core::plan::{Details, Plan};
 use crate::core::reason::Reason;
 use crate::core::resource::{Digest, Observed};
@@ -240,8 +241,8 @@ fn decide(
         let desired = desired.as_ref().map(|(desired, tip)| (desired, *tip));
         compare(View { desired, observed: &reads.observed, state, guards: &guards, now: state.now() })
     };
-    commit(ledger, state, &remember(&comparison, state, &guards, reads.counted))?;
-    let (promote, heal, heal_beside, details) = plans(settings, read, state, &comparison, &guards);
+    commit(ledger, state, &remember(&comparison, &reads.observed, state, &guards, reads.counted))?;
+    let (promote, heal, heal_beside, details) = plans(settings, read, state, reads, &comparison, &guards);
     let commits = range_effects(read, state, reads, &guards);
     let contributors = contributors(reads, &commits);
     let trusted = reads.trusted.as_ref();
@@ -375,11 +376,15 @@ fn misplaced(settings: &Settings, ledger: &impl Ledger, state: &State, reads: &R
 }
 
 /// Returns what must be remembered of drift and of what does not converge, before anything is judged.
-fn remember(comparison: &Comparison, state: &State, guards: &Guards, counted: bool) -> Vec<Fact> {
+fn remember(comparison: &Comparison, observed: &Observed, state: &State, guards: &Guards, counted: bool) -> Vec<Fact> {
     let mut facts = Vec::new();
     for drift in &comparison.drift {
         if let Some(mark) = drift::mark(drift, state.trouble(&drift.id)) {
             facts.push(Fact::Drifted { id: drift.id.clone(), mark });
+        }
+        // What a promotion settles is no news while one goes on.
+        if !comparison.settled.contains(&drift.id) {
+            facts.extend(drift::announce(drift, state.trouble(&drift.id), state.now()));
         }
     }
     facts.extend(comparison.undrifted.iter().map(|id| Fact::Undrifted { id: id.clone() }));
@@ -393,7 +398,7 @@ fn remember(comparison: &Comparison, state: &State, guards: &Guards, counted: bo
             facts.push(Fact::Quarantined { id: id.clone() });
         }
     }
-    facts.extend(crate::core::failing::count(comparison, state, guards.failures, counted));
+    facts.extend(crate::core::failing::count(comparison, observed, state, guards.failures, counted));
     facts
 }
 
@@ -401,31 +406,101 @@ fn plans(
     settings: &Settings,
     read: &mut impl Read,
     state: &State,
+    reads: &Reads,
     comparison: &Comparison,
     guards: &Guards,
 ) -> (Plan, Plan, Plan, Details) {
-    let promoted: std::collections::BTreeSet<_> = comparison.promote.iter().map(|op| &op.id).collect();
+    let promoted: BTreeSet<_> = comparison.promote.iter().map(|op| &op.id).collect();
     let mut ops = comparison.promote.clone();
     let conflicts = comparison.conflicts.iter().map(|conflict| &conflict.op);
-    let is_approved = |digest: &Digest| {
-        let wanted = Wanted { digest, change: None, seen: state.now(), contributors: &[] };
-        find(state, &wanted, &settings.policy, guards).is_some()
-    };
+    let protected = comparison.promote.iter().chain(&comparison.heal).filter(|op| op.nature.protected);
+    let alone: Vec<&Op> = protected.chain(conflicts.clone()).collect();
+    let (approved, refused) = approved_alone(settings, read, state, reads, &alone, guards);
+    let is_approved = |digest: &Digest| approved.contains(digest);
     ops.extend(conflicts.filter(|op| is_approved(&op.digest())).cloned());
     let mut details = read.details(state, &ops);
     details.extend(read.details(state, &comparison.reversals));
-    let left = |op: &&crate::core::op::Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
+    let left = |op: &&Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
     let beside = comparison.heal.iter().filter(left).cloned().collect();
-    let plan = |purpose, ops| Plan::new(purpose, ops, &details, &settings.guards_digest, is_approved);
+    let plan = |purpose, ops| {
+        let mut plan = Plan::new(purpose, ops, &details, &settings.guards_digest, is_approved);
+        for parked in &mut plan.parked {
+            if let Some(why) = refused.get(&parked.digest) {
+                parked.why = format!("{}; {why}", parked.why).into();
+            }
+        }
+        plan
+    };
     let promote = plan(Purpose::Promote, ops);
     let (heal, beside) = (plan(Purpose::Heal, comparison.heal.clone()), plan(Purpose::Heal, beside));
     (promote, heal, beside, details)
 }
 
+/// Finds the operations that an approval of their own lets go, and says of the others why theirs is refused.
+///
+/// Whoever wrote a part of an operation is found from the resource's own accepted state on: the rest of the plan may have
+/// converged long ago, and the range with it (`GUARDS.md` 5.4).
+fn approved_alone(
+    settings: &Settings,
+    read: &mut impl Read,
+    state: &State,
+    reads: &Reads,
+    ops: &[&Op],
+    guards: &Guards,
+) -> (BTreeSet<Digest>, BTreeMap<Digest, String>) {
+    let (mut approved, mut refused) = (BTreeSet::new(), BTreeMap::new());
+    for op in ops {
+        let digest = op.digest();
+        let given: Vec<_> = state.app.approvals.iter().filter(|known| known.digest == digest && !known.used).collect();
+        if given.is_empty() {
+            continue;
+        }
+        let contributors = match contributors_alone(read, state, reads, op) {
+            Ok(contributors) => contributors,
+            Err(why) => {
+                refused.insert(digest, format!("its approval does not count, as nobody can say who wrote it: {why}"));
+                continue;
+            }
+        };
+        let wanted = Wanted { digest: &digest, change: None, seen: state.now(), contributors: &contributors };
+        if find(state, &wanted, &settings.policy, guards).is_some() {
+            approved.insert(digest);
+            continue;
+        }
+        let why = |by: &str| refusal(by, &wanted, &settings.policy, guards, state.now());
+        if let Some(why) = given.iter().find_map(|approval| why(&approval.by)) {
+            refused.insert(digest, format!("an approval is refused: {why}"));
+        }
+    }
+    (approved, refused)
+}
+
+fn contributors_alone(
+    read: &mut impl Read,
+    state: &State,
+    reads: &Reads,
+    op: &Op,
+) -> Result<Vec<Contributor>, Arc<str>> {
+    if op.reverts {
+        // No commit asks for it.
+        return Ok(Vec::new());
+    }
+    let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+    match accepted.map(|accepted| accepted.commit.clone()).or_else(|| state.app.converged.clone()) {
+        Some(base) => read.contributors(&base, reads.tip.as_ref().map_err(Clone::clone)?, &op.id),
+        None => {
+            let trusted = reads.trusted.as_ref().map_err(Clone::clone)?;
+            Ok(trusted.commits.iter().map(super::edges::Judged::contributor).collect())
+        }
+    }
+}
+
 /// Measures each first-parent commit that is not yet converged to, desired against desired (`GUARDS.md` 3.5).
 fn range_effects(read: &mut impl Read, state: &State, reads: &Reads, guards: &Guards) -> Vec<CommitEffect> {
     let Ok(trusted) = &reads.trusted else { return Vec::new() };
-    let Some(mut before) = state.app.last_verified.clone() else { return Vec::new() };
+    // The same base as the range's: what a rollout under way began with is not converged to yet.
+    let base = state.app.converged.clone().or_else(|| state.app.last_verified.clone());
+    let Some(mut before) = base else { return Vec::new() };
     let mut groups = BTreeMap::new();
     let mut count = None;
     if let Rendered::Desired(desired) = read.render(&before) {

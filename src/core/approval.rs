@@ -79,9 +79,9 @@ pub fn find<'a>(state: &'a State, wanted: &Wanted<'_>, policy: &TrustPolicy, gua
     })
 }
 
-/// Returns the unused approvals that can no longer serve anything.
-pub fn lapsed(state: &State) -> Vec<Digest> {
-    let now = state.now();
-    let old = |approval: &&Approval| !approval.used && now.duration_since(approval.at) > PRE_APPROVAL_LIFE;
-    state.app.approvals.iter().filter(old).map(|approval| approval.digest).collect()
+/// Tells whether an approval that was made then can no longer serve anything.
+///
+/// Used ones are remembered until then, so that the tag that made them, which stays where it is, does not make them anew.
+pub fn is_stale(made: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(made) > PRE_APPROVAL_LIFE
 }

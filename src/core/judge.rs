@@ -766,7 +766,10 @@ impl Judge<'_> {
             match self.state.app.bars.get(&held.name) {
                 Some(since) => held.latch.since = *since,
                 None if !BARS.contains(&held.name) || stored(held.name) => {}
-                None => self.out.facts.push(Fact::Barred { bar: held.name }),
+                None => {
+                    let reasons = held.latch.reasons.clone();
+                    self.out.facts.push(Fact::Barred { bar: held.name, reasons });
+                }
             }
         }
         for bar in self.state.app.bars.keys() {

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::commit::CommitId;
+use super::drift::Class;
 use super::freeze::FreezeState;
 use super::op::{Effect, Op, Verb};
+use super::reason::Reason;
 use super::resource::{Anchor, Digest, Id};
 use super::state::{
     Accepted, AnchorState, Approval, Batch, Breaker, Differing, DriftMark, Good, Governing, Hold, Identity, Latch,
@@ -77,6 +79,9 @@ pub enum Fact {
     Barred {
         /// Which.
         bar: LatchName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<Reason>,
     },
     /// A bar holds no longer.
     Unbarred {
@@ -96,6 +101,15 @@ pub enum Fact {
         id: Id,
         /// How.
         mark: DriftMark,
+    },
+    /// People are told of a resource's drift (`GUARDS.md` 6).
+    Announced {
+        /// Which.
+        id: Id,
+        /// Its class.
+        class: Class,
+        /// What becomes of it, for people.
+        answer: String,
     },
     /// A resource drifts no longer.
     Undrifted {
@@ -342,9 +356,6 @@ pub struct Touched {
     pub ops: BTreeSet<(Purpose, u32)>,
 }
 
-/// How many approvals are remembered after use, to refuse them a second time with the right words.
-const SPENT_APPROVALS_KEPT: usize = 200;
-
 /// How many good states are remembered.
 const GOOD_KEPT: usize = 200;
 
@@ -376,7 +387,7 @@ impl State {
             Fact::Cleared { latch, .. } => {
                 self.app.latches.remove(latch);
             }
-            Fact::Barred { bar } => {
+            Fact::Barred { bar, .. } => {
                 let now = self.now();
                 self.app.bars.insert(*bar, now);
             }
@@ -385,6 +396,14 @@ impl State {
             }
             Fact::Freezes { state, .. } => self.app.freeze = state.clone(),
             Fact::Drifted { id, mark } => self.trouble_mut(id, touched).drift = Some(mark.clone()),
+            Fact::Announced { id, .. } => {
+                let now = self.now();
+                self.mend(id, touched, |trouble| {
+                    if let Some(mark) = &mut trouble.drift {
+                        mark.told = Some(now);
+                    }
+                });
+            }
             Fact::Undrifted { id } => self.mend(id, touched, |trouble| trouble.drift = None),
             Fact::Accepted { id, accepted } => self.accept(id, Some(accepted), touched),
             Fact::Forgotten { id } => self.accept(id, None, touched),
@@ -538,9 +557,9 @@ impl State {
 
     fn fold_approved(&mut self, approval: &Approval) {
         self.app.approvals.retain(|known| known.digest != approval.digest || known.by != approval.by);
+        let now = self.now();
+        self.app.approvals.retain(|known| !super::approval::is_stale(known.at, now));
         self.app.approvals.push(approval.clone());
-        let excess = self.app.approvals.len().saturating_sub(SPENT_APPROVALS_KEPT);
-        self.app.approvals.drain(..excess);
     }
 
     fn fold_reanchored(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::guards::{Guards, Limit};
+use super::guards::{Guards, Limit, Rate};
 use super::op::Verb;
 use super::state::{Breaker, OpState, Purpose, Standing, State, Trouble};
 
@@ -14,6 +14,19 @@ const BREAKER_OPENS: u32 = 10;
 
 /// An open breaker lets one attempt through this often (`GUARDS.md` 7).
 const PROBE_EVERY: SignedDuration = SignedDuration::from_mins(30);
+
+/// The rate of targets that are written through an API, unless another is configured (`GUARDS.md` 8).
+pub const TARGET_RATE: Rate = Rate { per_second: 5, burst: 10 };
+
+/// Returns how many writes a second a target of this kind takes, `None` for as many as there are.
+pub fn rate(guards: &Guards, kind: &str) -> Option<Rate> {
+    guards.rate.unwrap_or_else(|| (kind != "directory").then_some(TARGET_RATE))
+}
+
+/// Tells whether the rate lets nothing through: zero means zero (`GUARDS.md` 8).
+fn rate_is_zero(guards: &Guards) -> bool {
+    guards.rate.flatten().is_some_and(|rate| rate.per_second == 0 || rate.burst == 0)
+}
 
 /// What a rollout does next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,7 +38,7 @@ pub enum Next {
     Write(u32),
     /// The batch is complete: look whether it works.
     Settle,
-    /// Nothing more in this cycle, and why: `write_cap`, `delete_cap`, `backoff`.
+    /// Nothing more in this cycle, and why: `rate`, `write_cap`, `delete_cap`, `backoff`.
     Wait(&'static str),
     /// Every operation is done.
     Done,
@@ -37,12 +50,17 @@ pub fn next(state: &State, purpose: Purpose, guards: &Guards) -> Next {
     if rollout.done >= rollout.total {
         return if rollout.batch.is_some() { Next::Settle } else { Next::Done };
     }
+    let cut_short = rollout.batch.as_ref().is_some_and(|batch| batch.settling.is_some() || wrote(batch) > 0);
+    if rate_is_zero(guards) && !cut_short {
+        return Next::Wait("rate");
+    }
     let left = remaining(state, purpose, guards);
     if let Some(batch) = &rollout.batch {
         if batch.settling.is_some() || wrote(batch) >= batch.size {
             return Next::Settle;
         }
         return match candidate(state, purpose) {
+            _ if rate_is_zero(guards) => Next::Settle,
             Candidate::Write(index) if left.writes > 0 => Next::Write(index),
             Candidate::Delete(index) if left.writes > 0 && left.deletes > 0 => Next::Write(index),
             // What can be written is written; deletions begin in a batch of their own.

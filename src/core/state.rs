@@ -147,6 +147,9 @@ pub struct DriftMark {
     pub since: Timestamp,
     /// When the resource first differed, whatever its values since.
     pub first: Timestamp,
+    /// When people were last told of this value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Timestamp>,
 }
 
 /// Failed attempts to write a resource (`GUARDS.md` 7).

@@ -95,7 +95,6 @@ fn plan_writes_nothing_and_shows_every_operation_with_its_difference() {
 }
 
 #[test]
-#[ignore = "not verified yet"]
 fn plan_of_a_revision_shows_what_its_merge_would_do() {
     let world = world();
     world.repo.git(&["checkout", "-q", "-b", "feature"]);
@@ -174,7 +173,6 @@ fn status_has_the_promised_fields() {
 }
 
 #[test]
-#[ignore = "not verified yet"]
 fn status_answers_before_anything_ran() {
     let world = World::new();
     world.repo.fill("", 0..3);

@@ -96,31 +96,26 @@ fn mixed_shard(shard: usize) {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_at_every_step_of_a_mixed_plan_0() {
     mixed_shard(0);
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_at_every_step_of_a_mixed_plan_1() {
     mixed_shard(1);
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_at_every_step_of_a_mixed_plan_2() {
     mixed_shard(2);
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_at_every_step_of_a_mixed_plan_3() {
     mixed_shard(3);
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_a_halt_holds_through_every_kill() {
     let world = World::new();
     world.repo.fill("", 0..60);
@@ -138,7 +133,6 @@ fn s18_a_halt_holds_through_every_kill() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_a_freeze_holds_through_every_kill() {
     let world = World::new();
     world.repo.fill("", 0..20);
@@ -158,7 +152,6 @@ fn s18_a_freeze_holds_through_every_kill() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_an_approval_is_used_once_through_every_kill() {
     let world = World::new();
     world.repo.fill("", 0..20);
@@ -182,7 +175,6 @@ fn s18_an_approval_is_used_once_through_every_kill() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_the_very_first_cycles_survive_every_kill() {
     let world = World::new();
     world.repo.fill("", 0..4);
@@ -206,7 +198,6 @@ fn s18_the_very_first_cycles_survive_every_kill() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_reanchoring_survives_a_kill_in_the_cycle_after_it() {
     let world = World::new();
     world.repo.fill("", 0..12);
@@ -223,7 +214,6 @@ fn s18_reanchoring_survives_a_kill_in_the_cycle_after_it() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_by_its_own_hook_it_finishes_later() {
     let mut world = World::new();
     world.on_batch("web", "if [ $call = 2 ]; then kill -9 $PPID; fi");
@@ -242,7 +232,6 @@ fn s18_killed_by_its_own_hook_it_finishes_later() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_a_running_controller_killed_again_and_again_converges() {
     let mut world = World::new();
     world.app("web").interval("1s");

@@ -6,10 +6,13 @@
 
 mod harness;
 
+mod attacks;
 mod bad_input;
 mod commands;
 mod doctor;
 mod kill9;
+mod outside;
+mod outside_alerts;
 mod s01_source;
 mod s02_protected;
 mod s03_poison;

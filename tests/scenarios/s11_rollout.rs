@@ -261,7 +261,6 @@ fn change_digest(plan: &Status) -> String {
 }
 
 #[test]
-#[ignore = "not stable yet"]
 fn s11_a_pre_approved_change_that_is_squashed_converges() {
     let world = World::new();
     world.repo.fill("", 0..60);
@@ -293,7 +292,6 @@ fn s11_a_pre_approved_change_that_is_squashed_converges() {
 }
 
 #[test]
-#[ignore = "not stable yet"]
 fn s11_a_pre_approval_does_not_serve_a_change_that_grew() {
     let world = World::new();
     world.repo.fill("", 0..60);

@@ -14,20 +14,24 @@ mod trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use open::OpenError;
 pub use source::{local_freezes, remote_of};
 
 use super::edges::{Read, Rendered, Trusted, Unclaimed, Write};
+use super::rate::Pacer;
 use crate::clock::MachineClock;
 use crate::config::Application;
+use crate::core::approval::Contributor;
 use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
 use crate::core::freeze::FreezeState;
+use crate::core::guards::Guards;
 use crate::core::op::Op;
+use crate::core::pace;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Id, Observed};
@@ -55,11 +59,17 @@ pub struct Live {
     rev: Option<String>,
     /// What a fetch for all applications of the repository brought: used once instead of a fetch.
     fetched: Option<Result<CommitId, Arc<str>>>,
+    pacer: Pacer,
     stop: Arc<AtomicBool>,
     random: u64,
 }
 
 impl Live {
+    /// Looks at the tip again, while acting, whenever this counts on.
+    pub fn listen(&mut self, nudges: Arc<AtomicU64>) {
+        self.pacer.listen(nudges);
+    }
+
     /// Returns the application's configuration.
     pub fn application(&self) -> &Application {
         &self.app
@@ -101,6 +111,10 @@ impl Read for Live {
         self.inside_changes(old, new, changes)
     }
 
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, id: &Id) -> Result<Vec<Contributor>, Arc<str>> {
+        self.contributors_to(&self.app.trust.policy, base, tip, id)
+    }
+
     fn details(&mut self, state: &State, ops: &[Op]) -> Details {
         self.inside_ops(state, ops)
     }
@@ -117,6 +131,10 @@ impl Read for Live {
         self.is_still(tip)
     }
 
+    fn nudged(&mut self) -> bool {
+        self.pacer.nudged()
+    }
+
     fn local_freezes(&mut self) -> Vec<Reason> {
         local_freezes(&self.app, &self.state_dir)
     }
@@ -129,6 +147,10 @@ impl Write for Live {
 
     fn release(&mut self) {
         self.unlock();
+    }
+
+    fn admit(&mut self, guards: &Guards) -> bool {
+        self.pacer.admit(pace::rate(guards, self.app.target.kind()), &self.stop)
     }
 
     fn write(&mut self, op: &Op) -> Outcome {

@@ -8,6 +8,7 @@ use super::Live;
 use super::source::remote_of;
 use crate::clock::MachineClock;
 use crate::config::Application;
+use crate::controller::rate::Pacer;
 use crate::git::Mirror;
 use crate::render::{self, Renderer};
 use crate::targets::Target;
@@ -48,6 +49,7 @@ impl Live {
             snapshot: None,
             rev: None,
             fetched: None,
+            pacer: Pacer::default(),
             stop,
             random: seed(),
         })

@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use super::Live;
 use crate::clock::MachineClock;
 use crate::controller::edges::{Judged, Trusted};
+use crate::core::approval::{self, Contributor};
 use crate::core::commit::{Commit, CommitId, Revocation, Signature, Tag};
 use crate::core::freeze;
 use crate::core::guards::{TrustPolicy, Verify};
 use crate::core::reason::Reason;
-use crate::core::resource::Digest;
+use crate::core::resource::{Digest, Id};
 use crate::core::state::{Approval, State};
 use crate::core::trust::{self, Outcome, Sighted};
 use crate::git::Snapshot;
@@ -71,15 +72,55 @@ impl Live {
                 trusted.history = Some(Reason::new("history", known(last)));
             }
         }
-        if let Some(commit) = &state.app.converged
-            && let Ok(facts) = snapshot.commit(commit, &check)
-            && let Signature::Good { key, revocation: Revocation::Revoked, .. } = &facts.signature
-            && state.app.vouched_by.contains(key)
-        {
-            let message = format!("key {key}, which vouched for the accepted state {}, was revoked", commit.short());
+        // Every key that vouched for what was accepted, not only the tip's.
+        let revoked = |key: &&Arc<str>| {
+            let keys = self.keys.as_ref();
+            keys.is_some_and(|keys| keys.revocation(key) == Revocation::Revoked)
+        };
+        if let Some(key) = state.app.vouched_by.iter().find(revoked) {
+            let accepted = state.app.converged.as_ref().map_or("(none)", |commit| commit.short());
+            let message = format!("key {key}, which vouched for the accepted state {accepted}, was revoked");
             trusted.accepted_revoked = Some(Reason::new("revoked_key", message));
         }
         Ok(trusted)
+    }
+
+    /// Names whoever has a part in what a range does to one resource.
+    pub(super) fn contributors_to(
+        &self,
+        policy: &TrustPolicy,
+        base: &CommitId,
+        tip: &CommitId,
+        id: &Id,
+    ) -> Result<Vec<Contributor>, Arc<str>> {
+        let snapshot = self.snapshot.as_ref().ok_or_else(|| Arc::from("the repository was not read"))?;
+        let text = |error: crate::git::ReadError| Arc::from(error.to_string());
+        let now = MachineClock::wall();
+        let range = snapshot.range(base, tip, &self.check()).map_err(text)?;
+        let mut contributing = Vec::new();
+        let mut before = base.clone();
+        for commit in &range.first_parent {
+            // What does not render is taken to have a part in everything.
+            let changes = self.renderer.changes(snapshot, &before, &commit.id);
+            if changes.map_or(true, |changes| changes.iter().any(|change| change.id == *id)) {
+                let brought = match commit.parents.as_slice() {
+                    [_] => vec![commit.clone()],
+                    _ => snapshot.range(&before, &commit.id, &self.check()).map_err(text)?.all,
+                };
+                contributing.extend(brought);
+            }
+            before = commit.id.clone();
+        }
+        let judged = contributing.into_iter().map(|commit| {
+            let sighted =
+                Sighted { commit: &commit, first_seen: now, first_parent: true, touches: true, freeze_only: false };
+            let signer = match trust::verdict(&sighted, policy, &[]).outcome {
+                Outcome::Verified { principal, .. } => Some(principal),
+                _ => None,
+            };
+            Judged { commit, first_parent: true, signer, verdict: "".into(), why: None }.contributor()
+        });
+        Ok(judged.collect())
     }
 
     /// Judges every commit of a range.
@@ -178,6 +219,10 @@ fn approvals(tags: &[Tag], policy: &TrustPolicy, state: &State, now: Timestamp) 
     for tag in tags {
         let Some(named) = tag.name.strip_prefix("holdfast-approve/") else { continue };
         let Ok(digest) = named.replacen("sha256-", "", 1).parse::<Digest>() else { continue };
+        // No approval lives longer: what was used and forgotten since must not come back as a new one.
+        if approval::is_stale(tag.tagged, now) {
+            continue;
+        }
         let Ok((by, _)) = trust::tag_signer(tag, now, policy) else { continue };
         let known = state.app.approvals.iter().any(|known| known.digest == digest && known.by == by);
         if !known {

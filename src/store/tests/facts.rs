@@ -229,11 +229,19 @@ fn differing() -> impl Strategy<Value = Differing> {
 }
 
 fn about_resources() -> Vec<BoxedStrategy<Fact>> {
-    let mark = (option::of(digest()), time(), time()).prop_map(|(live, since, first)| DriftMark { live, since, first });
+    let mark = (option::of(digest()), time(), time()).prop_map(|(live, since, first)| DriftMark {
+        live,
+        since,
+        first,
+        told: None,
+    });
     let wrote = (purpose(), 0u32..5, id(), effect(), option::of(accepted()), any::<bool>(), option::of(0u64..99));
     vec![
         (id(), mark).prop_map(|(id, mark)| Fact::Drifted { id, mark }).boxed(),
         id().prop_map(|id| Fact::Undrifted { id }).boxed(),
+        (id(), word())
+            .prop_map(|(id, answer)| Fact::Announced { id, class: crate::core::drift::Class::Fresh, answer })
+            .boxed(),
         (id(), accepted()).prop_map(|(id, accepted)| Fact::Accepted { id, accepted: Box::new(accepted) }).boxed(),
         id().prop_map(|id| Fact::Forgotten { id }).boxed(),
         wrote
@@ -308,7 +316,7 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
             .boxed(),
         identity.prop_map(|identity| Fact::Identified { identity }).boxed(),
         (latch_name(), latch()).prop_map(|(latch, state)| Fact::Latched { latch, state }).boxed(),
-        latch_name().prop_map(|bar| Fact::Barred { bar }).boxed(),
+        latch_name().prop_map(|bar| Fact::Barred { bar, reasons: Vec::new() }).boxed(),
         latch_name().prop_map(|bar| Fact::Unbarred { bar }).boxed(),
         (latch_name(), word()).prop_map(|(latch, by)| Fact::Cleared { latch, by: by.into() }).boxed(),
         (vec(freeze(), 0..3), word())
@@ -409,6 +417,7 @@ fn kind(fact: &Fact) -> usize {
         Fact::Noticed { .. } => 41,
         Fact::Barred { .. } => 42,
         Fact::Unbarred { .. } => 43,
+        Fact::Announced { .. } => 44,
     }
 }
 
@@ -418,6 +427,6 @@ fn every_kind_is_made() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let facts = vec(fact(), 3000).new_tree(&mut runner).expect("facts").current();
     let made: std::collections::BTreeSet<_> = facts.iter().map(kind).collect();
-    let missing: Vec<_> = (0..=43).filter(|kind| !made.contains(kind)).collect();
+    let missing: Vec<_> = (0..=44).filter(|kind| !made.contains(kind)).collect();
     assert_eq!(missing, Vec::<usize>::new());
 }

@@ -9,6 +9,7 @@ pub mod controller;
 pub mod git;
 pub mod http;
 pub mod keys;
+pub mod receiver;
 pub mod run;
 mod selftest;
 pub mod status;
