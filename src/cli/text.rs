@@ -206,29 +206,33 @@ fn body(out: &mut String, status: &Status) {
 
 /// Says what to type, and where to read more: a page per latch.
 fn ways_out(out: &mut String, status: &Status) {
+    let mut way = |label: &str, what: &str| {
+        let _ = writeln!(out, "      {label:<21} {what}");
+    };
     for latch in &status.latches {
-        let _ = match latch.name {
+        match latch.name {
             LatchName::Plan => {
                 if let Some(digest) = latch.digest {
-                    let _ = writeln!(out, "      to let it go     a listed person who did not write it:");
-                    let _ = writeln!(out, "        holdfast approve {} {digest}", status.name);
+                    way("to let it go", "a listed person who did not write it:");
+                    // Alone on its line, so that it can be copied from a narrow terminal too.
+                    way("", &format!("holdfast approve {} {digest}", status.name));
                 }
                 if let Some(culprit) = status.plan.as_ref().and_then(|plan| plan.culprit.as_ref()) {
                     let short = culprit.commit.short();
-                    let _ = writeln!(
-                        out,
-                        "      to take it back  git revert {short} && git push     (a return to a good state is not held)"
+                    way(
+                        "to take it back",
+                        &format!("git revert {short} && git push     (a return to a good state is not held)"),
                     );
                 }
-                writeln!(out, "      to stop healing too   holdfast freeze {} --reason \"…\"", status.name)
+                way("to stop healing too", &format!("holdfast freeze {} --reason \"…\"", status.name));
             }
-            LatchName::Observe => writeln!(out, "      {:<15} {}", "to let it write", latch.clear),
-            name => writeln!(out, "      {:<15} {}", format!("to clear {}", name.as_str()), latch.clear),
-        };
+            LatchName::Observe => way("to let it write", &latch.clear),
+            name => way(&format!("to clear {}", name.as_str()), &latch.clear),
+        }
     }
     let pages: Vec<String> = status.latches.iter().map(|latch| page(latch.name)).collect();
     if !pages.is_empty() {
-        let _ = writeln!(out, "      more   holdfast plan {} · {}", status.name, pages.join(" · "));
+        way("more", &format!("holdfast plan {} · {}", status.name, pages.join(" · ")));
     }
 }
 

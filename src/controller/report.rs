@@ -537,10 +537,13 @@ fn failing_status(assessment: &Assessment, state: &State) -> Vec<FailingStatus> 
 }
 
 /// Returns the commits that cross a limit alone although the plan of the whole range passes: a later commit took them back.
+///
+/// What the plan still holds as much of was not taken back: it was approved.
 fn skipped(assessment: &Assessment) -> Vec<CommitId> {
     if assessment.judgement.latch(LatchName::Plan).is_some() {
         return Vec::new();
     }
+    let left = assessment.promote.magnitude.rank();
     let poisoned = assessment.commits.iter().filter(|effect| !effect.crosses.is_empty());
-    poisoned.map(|effect| effect.commit.clone()).collect()
+    poisoned.filter(|effect| effect.magnitude.rank() > left).map(|effect| effect.commit.clone()).collect()
 }
