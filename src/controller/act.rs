@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::assess::Assessment;
-use super::edges::{Ledger, LedgerError, Read, Write};
+use super::edges::{Ledger, LedgerError, Read, Rendered, Write};
 use crate::core::commit::CommitId;
 use crate::core::guards::Guards;
 use crate::core::ledger::Fact;
@@ -320,6 +320,10 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                     good: !parked && self.assessment.comparison.drift.is_empty(),
                     seconds,
                     skipped: Vec::new(),
+                    left: match &self.assessment.rendered {
+                        Rendered::Desired(desired) => self.state.left_by(desired),
+                        _ => self.state.resources.keys().cloned().collect(),
+                    },
                 });
             }
             let how = match &rollout.standing {

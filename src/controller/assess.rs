@@ -42,7 +42,7 @@ pub struct Settings {
     pub guards_digest: Digest,
     /// Which source and target it is about.
     pub identity: Identity,
-    /// What the applications of the repository would change together, if that is too much, and its digest.
+    /// What is too much of what the applications of the repository would change together, and the digest of it all.
     pub fleet: Option<(Vec<Reason>, Digest)>,
     /// Why the ledger cannot be relied on, if so.
     pub unreliable: Option<Reason>,
@@ -410,7 +410,6 @@ fn plans(
     comparison: &Comparison,
     guards: &Guards,
 ) -> (Plan, Plan, Plan, Details) {
-    let promoted: BTreeSet<_> = comparison.promote.iter().map(|op| &op.id).collect();
     let mut ops = comparison.promote.clone();
     let conflicts = comparison.conflicts.iter().map(|conflict| &conflict.op);
     let protected = comparison.promote.iter().chain(&comparison.heal).filter(|op| op.nature.protected);
@@ -420,8 +419,6 @@ fn plans(
     ops.extend(conflicts.filter(|op| is_approved(&op.digest())).cloned());
     let mut details = read.details(state, &ops);
     details.extend(read.details(state, &comparison.reversals));
-    let left = |op: &&Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
-    let beside = comparison.heal.iter().filter(left).cloned().collect();
     let plan = |purpose, ops| {
         let mut plan = Plan::new(purpose, ops, &details, &settings.guards_digest, is_approved);
         for parked in &mut plan.parked {
@@ -432,6 +429,10 @@ fn plans(
         plan
     };
     let promote = plan(Purpose::Promote, ops);
+    // What is parked is kept, hence kept right; only what is promoted needs no healing.
+    let promoted: BTreeSet<_> = promote.ops.iter().map(|op| &op.id).collect();
+    let left = |op: &&Op| !promoted.contains(&op.id) && !comparison.settled.contains(&op.id);
+    let beside = comparison.heal.iter().filter(left).cloned().collect();
     let (heal, beside) = (plan(Purpose::Heal, comparison.heal.clone()), plan(Purpose::Heal, beside));
     (promote, heal, beside, details)
 }

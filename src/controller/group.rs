@@ -17,8 +17,10 @@ use super::tell::Teller;
 use super::wake::Wake;
 use super::watches::Note;
 use crate::config::Application;
+use crate::core::culprit::WantChange;
 use crate::core::fleet::{self, Member};
 use crate::core::guards::FleetGuards;
+use crate::core::plan::Details;
 use crate::core::resource::Digest;
 use crate::core::state::State;
 
@@ -120,6 +122,7 @@ impl Running {
     fn member(&mut self) -> Member {
         let tip = self.live.fetch();
         let rendered = tip.as_ref().ok().map(|tip| self.live.render(tip));
+        let reached = tip.clone();
         self.live.use_fetched(tip);
         let missing = crate::core::resource::Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
         let desired = match &rendered {
@@ -127,7 +130,12 @@ impl Running {
             Some(Rendered::Missing(_)) => Some(&missing),
             Some(Rendered::Broken(_)) | None => None,
         };
-        Member::new(&self.settings.name, &self.state, desired, &self.settings.guards)
+        let (converged, live) = (self.state.app.converged.as_ref(), &mut self.live);
+        let inside = |changes: &[WantChange]| match (converged, &reached) {
+            (Some(old), Ok(new)) => live.change_details(old, new, changes),
+            _ => Details::new(),
+        };
+        Member::new(&self.settings.name, &self.state, desired, &self.settings.guards, inside)
     }
 }
 
@@ -199,7 +207,10 @@ impl Group {
         }
         let judged = fleet::judge(&members, &self.fleet);
         for (running, member) in self.members.iter_mut().zip(&members) {
-            running.settings.fleet = judged.clone().filter(|_| !member.magnitude.is_zero());
+            // Whoever changes nothing is held by nothing.
+            let idle = member.magnitude.is_zero();
+            let own = |(reasons, digest)| (if idle { Vec::new() } else { reasons }, digest);
+            running.settings.fleet = judged.clone().map(own);
         }
     }
 

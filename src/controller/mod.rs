@@ -27,6 +27,8 @@ pub mod rate;
 pub mod report;
 pub mod run;
 pub mod serve;
+#[cfg(test)]
+mod simulation;
 pub mod tell;
 pub mod view;
 pub mod wake;

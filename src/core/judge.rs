@@ -83,7 +83,8 @@ pub struct Inputs<'a> {
     pub unhealthy: &'a [Id],
     /// Whoever has a part in the range.
     pub contributors: &'a [Contributor],
-    /// What the applications of the repository would change together, if that is too much, and its digest.
+    /// What is too much of what the applications of the repository would change together, and the digest of it all; none
+    /// where there is only one application.
     pub fleet: Option<(Vec<Reason>, Digest)>,
     /// Why the source configuration changed (`configuration`, `renderer`), if so.
     pub reconfigured: Option<Reason>,
@@ -160,6 +161,11 @@ impl Judgement {
     pub fn latch(&self, name: LatchName) -> Option<&Held> {
         self.standing.iter().find(|standing| standing.name == name)
     }
+}
+
+/// Tells whether a reason is about all applications of the repository together.
+fn is_fleet(reason: &Reason) -> bool {
+    reason.code.starts_with("fleet_")
 }
 
 /// Judges one application.
@@ -561,19 +567,21 @@ impl Judge<'_> {
             }
             return self.keep_plan_latch();
         }
-        if let Some((fleet, digest)) = self.inputs.fleet.clone()
-            && self.approved(&digest, None).is_none()
-        {
-            let mut latch = self.fresh(fleet);
-            latch.judged = Some(judged);
-            latch.digest = Some(digest);
-            return self.hold(LatchName::Plan, Scope::Promotion, latch);
-        }
         let same_desired = latched.as_ref().is_some_and(|latch| latch.judged.as_ref() == Some(&judged));
         if reasons.is_empty() && same_desired {
             // Never time, never a restart: only an approval or another desired state lets it go.
             let known = latched.iter().flat_map(|latch| &latch.reasons);
-            reasons = known.filter(|reason| &*reason.code != "approval").cloned().collect();
+            reasons = known.filter(|reason| &*reason.code != "approval" && !is_fleet(reason)).cloned().collect();
+        }
+        if let Some((fleet, digest)) = self.fleet(latched.as_ref()) {
+            if self.state.app.plan_seen.as_ref().is_none_or(|(seen, _)| *seen != digest) {
+                self.out.facts.push(Fact::PlanSeen { digest });
+            }
+            let refused = self.refusals(&digest, None);
+            let mut latch = self.fresh(fleet.into_iter().chain(reasons).chain(refused).collect());
+            latch.judged = Some(judged);
+            latch.digest = Some(digest);
+            return self.hold(LatchName::Plan, Scope::Promotion, latch);
         }
         if reasons.is_empty() {
             return self.clear(LatchName::Plan, "the plan of the new tip passes");
@@ -585,20 +593,32 @@ impl Judge<'_> {
             self.out.facts.push(Fact::PlanSeen { digest: plan.digest });
         }
         let _ = tip;
-        reasons.extend(self.refusals(plan));
+        reasons.extend(self.refusals(&plan.digest, Some(&plan.change)));
         let mut latch = self.fresh(reasons);
         latch.judged = Some(judged);
         latch.digest = Some(plan.digest);
         self.hold(LatchName::Plan, Scope::Promotion, latch);
     }
 
-    /// Says which approvals of a plan do not count, and why.
-    fn refusals(&self, plan: &Plan) -> Vec<Reason> {
+    /// Returns what is too much of what all applications would change together, unless that is approved.
+    ///
+    /// Held until it is approved or all of them together desire something else: never by time, nor because some of them
+    /// are through already.
+    fn fleet(&self, latched: Option<&Latch>) -> Option<(Vec<Reason>, Digest)> {
+        let (mut reasons, digest) = self.inputs.fleet.clone()?;
+        if reasons.is_empty() && !self.inputs.promote.is_empty() {
+            let known = latched.filter(|latch| latch.digest == Some(digest)).map(|latch| &latch.reasons);
+            reasons = known.into_iter().flatten().filter(|reason| is_fleet(reason)).cloned().collect();
+        }
+        (!reasons.is_empty() && self.approved(&digest, None).is_none()).then_some((reasons, digest))
+    }
+
+    /// Says which approvals of a plan or a fleet do not count, and why.
+    fn refusals(&self, digest: &Digest, change: Option<&Digest>) -> Vec<Reason> {
         let seen = self.state.app.plan_seen.as_ref().map_or(self.state.now(), |(_, at)| *at);
-        let wanted =
-            Wanted { digest: &plan.digest, change: Some(&plan.change), seen, contributors: self.inputs.contributors };
+        let wanted = Wanted { digest, change, seen, contributors: self.inputs.contributors };
         let given = self.state.app.approvals.iter();
-        let given = given.filter(|approval| approval.digest == plan.digest || approval.digest == plan.change);
+        let given = given.filter(|approval| approval.digest == *digest || Some(&approval.digest) == change);
         let refused = given.filter_map(|approval| {
             let why = if approval.used {
                 Some("it was used before; an approval serves once".to_owned())
@@ -682,20 +702,18 @@ impl Judge<'_> {
         if self.returns().is_some() {
             standing = Standing::Return;
         }
-        if let Some(approved) = self.standing_of_plan(desired) {
-            standing = approved;
-        }
         if let Some((_, digest)) = &self.inputs.fleet
             && let Some((by, digest)) = self.approved(digest, None)
         {
+            // Not spent: it lets all applications go, of which some may not be ready yet.
             standing = Standing::Approved { by, digest };
-        } else if let Standing::Approved { digest, .. } = &standing {
-            self.out.facts.push(Fact::ApprovalSpent { digest: *digest, how: "used".into() });
         }
-        for op in &plan.ops {
-            if op.nature.protected
-                && let Some((_, digest)) = self.approved(&op.digest(), None)
-            {
+        if let Some(Standing::Approved { by, digest }) = self.standing_of_plan(desired) {
+            self.out.facts.push(Fact::ApprovalSpent { digest, how: "used".into() });
+            standing = Standing::Approved { by, digest };
+        }
+        for digest in plan.ops.iter().map(super::op::Op::digest) {
+            if self.state.app.approvals.iter().any(|given| given.digest == digest && !given.used) {
                 self.out.facts.push(Fact::ApprovalSpent { digest, how: "used".into() });
             }
         }
@@ -751,7 +769,11 @@ impl Judge<'_> {
         }
         let seen = self.state.app.sights.get(tip).filter(|_| !there);
         let seconds = seen.map(|at| self.state.now().duration_since(*at).as_secs().try_into().unwrap_or(0));
-        self.out.facts.push(Fact::Converged { commit: tip.clone(), desired, good, seconds, skipped: Vec::new() });
+        let left = match &self.inputs.wanting {
+            Wanting::Rendered(wanted) => self.state.left_by(wanted),
+            _ => self.state.resources.keys().cloned().collect(),
+        };
+        self.out.facts.push(Fact::Converged { commit: tip.clone(), desired, good, seconds, skipped: Vec::new(), left });
     }
 
     /// Returns what would heal now: all drift while promotion is withheld, otherwise what promotion leaves.

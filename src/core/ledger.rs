@@ -149,6 +149,9 @@ pub enum Fact {
         /// Poisoned commits that were in the range and never written.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skipped: Vec<CommitId>,
+        /// Resources that stay as they were accepted, which this commit does not render: parked, held, ignored.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<Id>,
     },
     /// A poisoned commit was named.
     Poisoned {
@@ -411,7 +414,9 @@ impl State {
                 self.app.last_verified = Some(commit.clone());
                 self.app.vouched_by.clone_from(keys);
             }
-            Fact::Converged { commit, desired, good, .. } => self.fold_converged(commit, *desired, *good, touched),
+            Fact::Converged { commit, desired, good, left, .. } => {
+                self.fold_converged(commit, *desired, *good, left, touched);
+            }
             Fact::Poisoned { commit } => self.app.poisoned = Some(commit.clone()),
             Fact::PlanSeen { digest } => self.app.plan_seen = Some((*digest, self.now())),
             Fact::RolloutStarted { purpose, rollout, ops } => self.start_rollout(*purpose, rollout, ops, touched),
@@ -506,13 +511,16 @@ impl State {
         self.app.highs.retain(|at, _| *at >= hour - 8 * 24 * 3600);
     }
 
-    fn fold_converged(&mut self, commit: &CommitId, desired: Digest, good: bool, touched: &mut Touched) {
+    fn fold_converged(&mut self, commit: &CommitId, desired: Digest, good: bool, left: &[Id], touched: &mut Touched) {
         let now = self.now();
         if self.app.converged.as_ref() != Some(commit) {
             self.app.converged_at = Some(now);
+            let left: BTreeSet<&Id> = left.iter().collect();
             for (id, resource) in &mut self.resources {
-                if let Some(accepted) = resource.accepted.as_mut().filter(|accepted| accepted.commit != *commit) {
-                    let _ = id;
+                let Some(accepted) = resource.accepted.as_mut() else { continue };
+                if left.contains(id) {
+                    touched.resources.insert(id.clone());
+                } else if accepted.commit != *commit {
                     accepted.commit = commit.clone();
                     touched.all_resources = true;
                 }

@@ -32,4 +32,5 @@ pub mod state;
 pub mod stricter;
 pub mod tree;
 pub mod trust;
+pub mod weaken;
 pub mod write;

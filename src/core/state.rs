@@ -478,6 +478,13 @@ impl State {
         u32::try_from(n).unwrap_or(u32::MAX)
     }
 
+    /// Returns what was accepted otherwise than a desired state has it.
+    pub fn left_by(&self, desired: &super::resource::Desired) -> Vec<Id> {
+        let accepted = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.accepted.as_ref()?)));
+        let left = accepted.filter(|(id, accepted)| desired.get(id).is_none_or(|want| want.digest != accepted.desired));
+        left.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Returns what is remembered of a resource beyond what was accepted.
     pub fn trouble(&self, id: &Id) -> Option<&Trouble> {
         self.resources.get(id)?.trouble.as_deref()

@@ -224,7 +224,7 @@ impl Watch {
 }
 
 /// Returns the digest that a file of this content has; nothing if the content is a SHA-1 collision attack.
-fn content_digest(bytes: &[u8], executable: bool) -> Option<Digest> {
+pub fn content_digest(bytes: &[u8], executable: bool) -> Option<Digest> {
     let mut hash = blob_hasher(bytes.len() as u64);
     hash.update(bytes);
     let oid = hash.try_finalize().ok()?;

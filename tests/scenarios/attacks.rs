@@ -93,7 +93,13 @@ fn the_author_of_a_protected_deletion_may_not_approve_it() {
     world.repo.publish("something else");
     world.counted_cycles(2);
     assert!(world.exists("web", "sudoers"), "its author approved the deletion of a protected file");
-    world.repo.tag(&format!("holdfast-approve/{}", &digest[7..]), "carol");
+    let tag = format!("holdfast-approve/{}", &digest[7..]);
+    world.repo.git(&["tag", "-d", &tag]);
+    world.repo.git(&["push", "-q", "origin", &format!(":refs/tags/{tag}")]);
+    world.repo.approve(&digest, "carol");
+    world.counted_cycles(2);
+    assert!(!world.exists("web", "sudoers"), "the approval of another has no effect");
+    world.assert_converged("web");
 }
 
 #[test]
@@ -134,6 +140,44 @@ fn a_revoked_signer_in_the_middle_of_what_was_accepted_stops_healing_too() {
     fs::write(&list, format!("{}\n", keys::public("dave"))).expect("the list is written");
     world.assert_reports_but_does_not_heal("web", "f002.conf");
     world.assert_latch("web", "SIGNATURE", &["revoked_key"]);
+}
+
+#[test]
+fn what_is_parked_is_healed_from_the_commit_that_it_was_accepted_from() {
+    // The tip has no such file any more: what is kept until somebody approves must still be kept right.
+    let world = World::new();
+    world.repo.fill("", 0..20).write("sudoers", "root ALL=(ALL) ALL\n");
+    world.baseline();
+    world.repo.remove("sudoers").change("", 0..2, "omega");
+    world.repo.publish("drop sudoers");
+    world.counted_cycles(2);
+    assert_eq!(world.status("web").list("/parked").len(), 1);
+    world.edit_live("web", "sudoers", "mallory ALL=(ALL) NOPASSWD: ALL\n");
+    world.counted_cycles(3);
+    assert_eq!(world.live("web", "sudoers"), "root ALL=(ALL) ALL\n", "{:#}", world.status("web").0);
+    assert_eq!(world.live("web", "f000.conf"), crate::harness::content(0, "omega"));
+}
+
+#[test]
+fn what_is_held_is_healed_to_what_was_accepted_and_not_to_what_the_tip_says() {
+    let world = world(20);
+    world.holdfast(&["hold", "f003.conf", "--app", "web", "--for", "1h", "--reason", "incident"]).ok();
+    world.edit_live("web", "f003.conf", "by hand\n");
+    world.counted_cycle();
+    world.repo.change("", 3..5, "omega");
+    world.repo.publish("change what is held, and another");
+    world.counted_cycles(2);
+    assert_eq!(world.live("web", "f003.conf"), "by hand\n");
+    assert_eq!(world.live("web", "f004.conf"), crate::harness::content(4, "omega"));
+    // The hold ends while nothing may be promoted: what is healed is what was accepted.
+    world.repo.change("", 6..7, "omega");
+    world.repo.commit("not signed").unsigned_by("mallory");
+    world.repo.push();
+    world.advance(61);
+    world.counted_cycle();
+    world.advance(31);
+    world.counted_cycles(2);
+    assert_eq!(world.live("web", "f003.conf"), crate::harness::content(3, "alpha"), "{:#}", world.status("web").0);
 }
 
 // --- Magnitudes -------------------------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ use crate::clock::MachineClock;
 use crate::controller::edges::Unclaimed;
 use crate::core::op::Op;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Live as Seen, Observed};
-use crate::core::write::Outcome;
+use crate::core::spelling::link_digest;
+use crate::core::write::{Content, Outcome};
 use crate::crash;
-use crate::targets::{Expect, Healthy, Watch};
+use crate::targets::{Expect, Healthy, Watch, content_digest};
 
 impl Live {
     /// Reads the target's anchor alone, fresh.
@@ -75,6 +76,15 @@ impl Live {
             Ok(write) => write,
             Err(why) => return Outcome::Refused(why),
         };
+        // What was judged is a digest: the bytes must be the ones that have it.
+        let made = match &write.content {
+            None => None,
+            Some(Content::File { bytes, executable }) => content_digest(bytes, *executable),
+            Some(Content::Link(target)) => Some(link_digest(target)),
+        };
+        if made != op.to {
+            return Outcome::Refused("its commit does not render what was judged".into());
+        }
         let Some(session) = self.session.as_mut() else {
             return Outcome::Refused("the target is not claimed".into());
         };

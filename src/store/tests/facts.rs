@@ -325,13 +325,14 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
         (commit(), vec(word().prop_map(Into::into), 0..2))
             .prop_map(|(commit, keys)| Fact::Verified { commit, keys })
             .boxed(),
-        (commit(), digest(), any::<bool>(), option::of(0u64..99), vec(commit(), 0..2))
-            .prop_map(|(commit, desired, good, seconds, skipped)| Fact::Converged {
+        (commit(), digest(), any::<bool>(), option::of(0u64..99), vec(commit(), 0..2), vec(id(), 0..3))
+            .prop_map(|(commit, desired, good, seconds, skipped, left)| Fact::Converged {
                 commit,
                 desired,
                 good,
                 seconds,
                 skipped,
+                left,
             })
             .boxed(),
         commit().prop_map(|commit| Fact::Poisoned { commit }).boxed(),
@@ -358,13 +359,14 @@ pub(super) fn fact() -> impl Strategy<Value = Fact> {
     let weighted = kinds.into_iter().map(|kind| (1, kind));
     let accepted =
         (id(), accepted()).prop_map(|(id, accepted)| Fact::Accepted { id, accepted: Box::new(accepted) }).boxed();
-    let converged = (commit(), digest())
-        .prop_map(|(commit, desired)| Fact::Converged {
+    let converged = (commit(), digest(), vec(id(), 0..3))
+        .prop_map(|(commit, desired, left)| Fact::Converged {
             commit,
             desired,
             good: true,
             seconds: None,
             skipped: Vec::new(),
+            left,
         })
         .boxed();
     Union::new_weighted(weighted.chain([(12, accepted), (5, converged)]).collect())

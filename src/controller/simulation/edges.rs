@@ -1,0 +1,267 @@
+//! The edges of one application as one process has them open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::target::Object;
+use super::world::{Seen, Shared, World};
+use crate::controller::edges::{Read, Rendered, Trusted, Unclaimed, Write};
+use crate::core::approval::Contributor;
+use crate::core::clock::Reading;
+use crate::core::commit::CommitId;
+use crate::core::culprit::WantChange;
+use crate::core::freeze::FreezeState;
+use crate::core::op::{Op, Verb};
+use crate::core::plan::Details;
+use crate::core::reason::Reason;
+use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Live, Observed, Touch};
+use crate::core::state::State;
+use crate::core::weaken::{self, Weakened};
+use crate::core::write::Outcome;
+
+/// The edges.
+pub struct SimEdges {
+    world: Shared,
+    pid: usize,
+    app: usize,
+    fetched: bool,
+    given: Option<Result<CommitId, Arc<str>>>,
+}
+
+impl SimEdges {
+    /// Opens the edges.
+    pub fn open(world: &Shared, pid: usize, app: usize, given: Option<Result<CommitId, Arc<str>>>) -> Self {
+        Self { world: world.clone(), pid, app, fetched: false, given }
+    }
+
+    fn enter(&self, name: &str) -> std::cell::RefMut<'_, World> {
+        let mut world = self.world.borrow_mut();
+        world.enter(self.pid, self.app, name);
+        world
+    }
+}
+
+impl Read for SimEdges {
+    fn clock(&mut self) -> Reading {
+        let mut world = self.enter("clock");
+        let reading = world.reading();
+        let store = world.processes[self.pid].store;
+        let known = world.stores[store].parts[self.app].state.app.clock.as_ref().map(|clock| clock.wall);
+        let behind = known.is_some_and(|known| known.duration_since(reading.wall).as_secs() > 5);
+        let now = world.now;
+        let seen = world.seen(self.pid, self.app);
+        if !self.fetched {
+            *seen = Seen { behind, began: now, ..Seen::default() };
+        }
+        reading
+    }
+
+    fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
+        self.fetched = true;
+        let given = self.given.take();
+        let mut world = self.enter("fetch");
+        let tip = given.unwrap_or_else(|| world.fetch());
+        world.seen(self.pid, self.app).tip = tip.clone().ok();
+        tip
+    }
+
+    fn trust(&mut self, state: &State, tip: &CommitId) -> Result<Trusted, Arc<str>> {
+        let mut world = self.enter("trust");
+        let revoked = world.repository.revoked.clone();
+        world.seen(self.pid, self.app).revoked = revoked;
+        let policy = &world.settings[self.app].policy;
+        world.repository.trust(state, tip, policy, world.wall(), World::beginning())
+    }
+
+    fn freeze(
+        &mut self,
+        state: &State,
+        tip: Option<&CommitId>,
+        trusted: Option<&Trusted>,
+    ) -> Option<(FreezeState, String)> {
+        let world = self.enter("freeze");
+        let tip = tip?;
+        let commit = world.repository.get(tip)?;
+        let entries: Vec<_> = commit.freezes.iter().map(|(path, bytes)| (path.clone(), bytes.clone())).collect();
+        let verified = trusted.is_some_and(|trusted| trusted.signature.is_empty() && trusted.history.is_none());
+        let leads = |commit: &CommitId| commit == tip || world.repository.range(commit, tip).2;
+        let reading = world.reading();
+        let now = state.app.clock.as_ref().map_or(reading.wall, |clock| clock.advance(&reading).now);
+        state.app.freeze.at_tip(tip, &entries, verified, &leads, now)
+    }
+
+    fn render(&mut self, commit: &CommitId) -> Rendered {
+        self.enter("render").repository.render(commit, self.app)
+    }
+
+    fn changes(&mut self, old: &CommitId, new: &CommitId) -> Result<Vec<WantChange>, Arc<str>> {
+        self.enter("changes").repository.changes(old, new, self.app)
+    }
+
+    fn change_details(&mut self, _: &CommitId, _: &CommitId, _: &[WantChange]) -> Details {
+        Details::new()
+    }
+
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, _: &Id) -> Result<Vec<Contributor>, Arc<str>> {
+        let people = self.enter("contributors").repository.contributors(base, tip, self.app);
+        Ok(people.into_iter().map(|who| Contributor { names: vec![who.into()] }).collect())
+    }
+
+    fn details(&mut self, _: &State, _: &[Op]) -> Details {
+        Details::new()
+    }
+
+    fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed {
+        let mut world = self.enter("observe");
+        let faults = world.faults;
+        let mut observed = Observed { anchor: world.targets[self.app].seen(), ..Observed::default() };
+        if world.random.chance(faults.observe) {
+            observed.failure = Some("permission denied".into());
+            world.seen(self.pid, self.app).failed = true;
+            return observed;
+        }
+        if world.random.chance(faults.unread / 4) {
+            observed.anchor = AnchorSeen::Unread("permission denied".into());
+        }
+        let objects: BTreeMap<Id, Object> = world.targets[self.app].objects.clone();
+        let now = world.now;
+        for (id, _) in expect {
+            if world.random.chance(faults.unread) {
+                world.seen(self.pid, self.app).unread.insert((*id).clone());
+                observed.seen.push(((*id).clone(), Live::Unread("time-out".into())));
+                continue;
+            }
+            observed.seen.push(((*id).clone(), objects.get(id).map_or(Live::Gone, |object| object.live(now))));
+        }
+        world.seen(self.pid, self.app).objects = objects;
+        observed
+    }
+
+    fn unhealthy(&mut self, ids: &[Id]) -> Vec<Id> {
+        let world = self.enter("unhealthy");
+        let sick = |id: &&Id| {
+            let object = world.targets[self.app].objects.get(*id);
+            object.is_some_and(|object| object.health(world.now) != Health::Healthy)
+        };
+        ids.iter().filter(sick).cloned().collect()
+    }
+
+    fn still(&mut self, tip: &CommitId) -> bool {
+        let mut world = self.enter("still");
+        let faults = world.faults;
+        if world.random.chance(faults.fetch) {
+            // The host does not answer: the next look is ten seconds on.
+            let now = world.now;
+            world.seen(self.pid, self.app).acting_since = Some(now);
+            return true;
+        }
+        world.repository.tip == *tip
+    }
+
+    fn local_freezes(&mut self) -> Vec<Reason> {
+        let world = self.enter("local_freezes");
+        world.local[self.app].iter().map(|_| Reason::new("freeze", "FREEZE in the state directory")).collect()
+    }
+}
+
+impl Write for SimEdges {
+    fn claim(&mut self, expected: &AnchorSeen, new: &Anchor) -> Result<(), Unclaimed> {
+        let mut world = self.enter("claim");
+        let faults = world.faults;
+        if world.random.chance(faults.claim) {
+            return Err(Unclaimed("the target does not answer".into()));
+        }
+        let target = &world.targets[self.app];
+        if target.lock.is_some_and(|lock| lock != self.pid) {
+            return Err(Unclaimed("another process holds the lock".into()));
+        }
+        if target.seen() != *expected {
+            return Err(Unclaimed("the anchor was swapped by somebody else".into()));
+        }
+        world.check_claim(self.pid, self.app);
+        world.note(|| format!("process {} claims {} as {}", self.pid, self.app, new.token));
+        world.targets[self.app].anchor = Some(new.clone());
+        world.targets[self.app].lock = Some(self.pid);
+        world.leave(self.pid, "claimed");
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        let mut world = self.world.borrow_mut();
+        world.targets[self.app].lock.take_if(|lock| *lock == self.pid);
+    }
+
+    fn write(&mut self, op: &Op) -> Outcome {
+        let mut world = self.enter("write");
+        world.check_write(self.pid, self.app, op);
+        let faults = world.faults;
+        if world.random.chance(faults.refuse) {
+            world.note(|| format!("write of {} is refused", op.id));
+            return Outcome::Refused("admission says no".into());
+        }
+        let from = op.from.as_ref();
+        let moved = world.targets[self.app].moved(&op.id, op.verb, from);
+        if let Some(why) = moved.filter(|_| !weaken::is(Weakened::Precondition)) {
+            world.note(|| format!("write of {}: {why}", op.id));
+            return Outcome::Moved(why);
+        }
+        let unknown = world.random.chance(faults.unknown);
+        if unknown && world.random.chance(500) {
+            world.note(|| format!("write of {} is lost", op.id));
+            return Outcome::Unknown("time-out".into());
+        }
+        world.check_landing(self.pid, self.app, op);
+        let live = land(&mut world, self.app, op);
+        world.written += 1;
+        world.note(|| format!("wrote {:?} {} -> {:?}", op.verb, op.id, op.to.map(|to| to.short())));
+        world.leave(self.pid, "written");
+        if unknown { Outcome::Unknown("time-out".into()) } else { Outcome::Done(live) }
+    }
+
+    fn settle(&mut self, wrote: &[Id]) -> Vec<(Id, Health, Option<String>)> {
+        let mut world = self.enter("settle");
+        let now = world.now;
+        let objects = &world.targets[self.app].objects;
+        let health = |id: &Id| {
+            let health = objects.get(id).map_or(Health::Healthy, |object| object.health(now));
+            (id.clone(), health, None)
+        };
+        let health: Vec<_> = wrote.iter().map(health).collect();
+        world.settled(self.pid, self.app, &health);
+        health
+    }
+
+    fn wait(&mut self, time: Duration) -> bool {
+        let mut world = self.enter("wait");
+        // Polls are drawn out: nothing of interest happens within a second.
+        let time = i64::try_from(time.as_millis()).unwrap_or(0) * 8;
+        world.now += time;
+        true
+    }
+
+    fn random(&mut self) -> (f64, Arc<str>) {
+        let mut world = self.world.borrow_mut();
+        let value = world.random.next();
+        #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+        let fraction = (value >> 11) as f64 / (1_u64 << 53) as f64;
+        (fraction, format!("{value:016x}").into())
+    }
+}
+
+fn land(world: &mut World, app: usize, op: &Op) -> Live {
+    if op.verb == Verb::Delete {
+        world.targets[app].objects.remove(&op.id);
+        return Live::Gone;
+    }
+    let commit = op.source.as_ref().map(|source| source.commit.clone()).unwrap_or_else(|| CommitId::new(""));
+    let tree = world.repository.get(&commit).and_then(|commit| commit.sources[app].tree()).unwrap_or_default();
+    let Some(thing) = tree.get(&op.id).cloned() else {
+        world.broken("content", format!("{} is not in {commit}, from which it shall be written", op.id));
+        return Live::Gone;
+    };
+    let slow = world.faults.slow;
+    let ready = if world.random.chance(slow) { i64::try_from(world.random.below(200)).unwrap_or(0) * 1000 } else { 0 };
+    let at = world.now + ready;
+    world.targets[app].put(&op.id, &thing, Touch::default(), at)
+}

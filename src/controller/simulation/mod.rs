@@ -1,0 +1,26 @@
+//! The deterministic simulation: the controller's own loop in a world that one seed makes and repeats.
+//!
+//! `assess` and `act` run unchanged over simulated edges and a simulated ledger. A seeded adversary pushes, rewrites, freezes,
+//! drifts, refuses, loses answers and stops the process at the k-th step; after every edge call an onlooker judges by what the
+//! world looks like, not by what the controller says, whether the promises of `GUARDS.md` still hold.
+//!
+//! - [`world`]: time, processes, faults, the trace; [`repository`], [`target`], [`ledger`]: what the edges stand for.
+//! - [`edges`]: the edges themselves.
+//! - [`script`]: what people, hosts, clocks and disks do.
+//! - [`oracle`], [`invariants`]: what is remembered of the world, and what must hold.
+//! - [`run`]: one seed from the first cycle to the quiet end.
+//!
+//! `HOLDFAST_SIMULATION_SEEDS=N` runs N seeds instead of a few thousand, `HOLDFAST_SIMULATION_SEED=S` runs one and prints what
+//! happens in it.
+
+mod edges;
+mod invariants;
+mod ledger;
+mod oracle;
+mod random;
+mod repository;
+mod run;
+mod script;
+mod target;
+mod tests;
+mod world;

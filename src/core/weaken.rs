@@ -1,0 +1,94 @@
+//! Guards that a test can switch off, one at a time, to show that the simulation notices.
+//!
+//! Outside of tests nothing is ever weakened, and nothing of this is left in the program.
+
+/// A guard.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Weakened {
+    /// `change_halt`
+    ChangeHalt,
+    /// `delete_halt`
+    DeleteHalt,
+    /// `growth_halt`
+    Growth,
+    /// `group_halt`
+    Groups,
+    /// `empty_desired`
+    EmptyDesired,
+    /// `window`
+    Window,
+    /// `fleet_change` and `fleet_delete`
+    Fleet,
+    /// `write_cap`
+    WriteCap,
+    /// `delete_cap`
+    DeleteCap,
+    /// `protected`
+    Protected,
+    /// SIGNATURE
+    Signature,
+    /// HISTORY
+    History,
+    /// Freezes that are looked for before every write.
+    FreezeBeforeWrite,
+    /// Freezes on the branch, when a cycle begins.
+    FreezeAtTip,
+    /// The tip that is read again while acting.
+    TipWhileActing,
+    /// OBSERVE
+    Observe,
+    /// OBSERVATION
+    Observation,
+    /// The reservation before a write.
+    Reservation,
+    /// The precondition of a write.
+    Precondition,
+    /// Deletions come last.
+    DeletionsLast,
+    /// A batch settles before the next one begins.
+    Batch,
+    /// HEALTH
+    Health,
+    /// DRIFT
+    DriftHalt,
+    /// Holds and interactive changes.
+    Emergency,
+    /// Quarantine after a fight.
+    Fight,
+    /// An approval is of one plan.
+    ApprovalBinding,
+    /// An approval is used once.
+    ApprovalOnce,
+    /// Nobody approves their own change.
+    ApprovalOwn,
+    /// The target's anchor.
+    Anchor,
+    /// The wall clock that is behind.
+    Clock,
+    /// What may be returned to.
+    Return,
+}
+
+#[cfg(test)]
+thread_local! {
+    static WEAKENED: std::cell::Cell<Option<Weakened>> = const { std::cell::Cell::new(None) };
+}
+
+/// Weakens a guard on this thread, or none.
+#[cfg(test)]
+pub fn set(guard: Option<Weakened>) {
+    WEAKENED.set(guard);
+}
+
+/// Tells whether a guard is weakened on this thread.
+#[cfg(test)]
+pub fn is(guard: Weakened) -> bool {
+    WEAKENED.get() == Some(guard)
+}
+
+/// Nothing is weakened outside of tests.
+#[cfg(not(test))]
+#[inline]
+pub const fn is(_: Weakened) -> bool {
+    false
+}
