@@ -122,7 +122,16 @@ fn poison(stage: &mut Stage) -> Played {
     ensure(culprit.commit.as_str() == poisoned, || format!("another commit was named: {}", culprit.commit))?;
     ensure(culprit.magnitude == POISONED, || format!("its magnitude is {}", culprit.magnitude))?;
     stage.intervals(2)?;
-    stage.status(&["web", "PLAN", "commit", "40 of", "still on", "to let it go", "holdfast approve", "to take it back"])?;
+    stage.status(&[
+        "web",
+        "PLAN",
+        "commit",
+        "40 of",
+        "still on",
+        "to let it go",
+        "holdfast approve",
+        "to take it back",
+    ])?;
     let after = digest(&stage.world.target().map_err(text)?);
     ensure(before == after, || "something was written".to_owned())?;
     stage
