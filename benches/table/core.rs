@@ -86,6 +86,8 @@ fn decide(state: &State, desired: &Desired, observed: &Observed, guards: &Guards
         fleet: None,
         reconfigured: None,
         counted: true,
+        commits: &[],
+        prefix: None,
     };
     assert_eq!(promote.ops.len(), CHANGED, "the changed ones and no others");
     judge(state, &inputs).facts.len()

@@ -8,13 +8,14 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 
 use super::args::{self, Cli, Output};
-use super::{Done, Failure, chosen, history_text, load, print_json, progress, style, text};
+use super::{Done, Failure, chosen, history_text, load, print_json, progress, put, style, text};
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
 use crate::controller::edges::Read as _;
 use crate::controller::live::Live;
 use crate::controller::report::Status;
 use crate::controller::{operate, view};
+use crate::core::govern::govern;
 use crate::core::reason::Reason;
 use crate::core::state::LatchName;
 use crate::store::{Ledger, Mode, StoreError};
@@ -46,7 +47,7 @@ pub(super) fn status(cli: &Cli, name: Option<&str>) -> Done {
     }
     for (app, status) in &statuses {
         match status {
-            Some(status) => print!("{}", text::status(status, MachineClock::wall(), style(cli))),
+            Some(status) => put(&text::status(status, MachineClock::wall(), style(cli)))?,
             None => println!("{:<8} not observed yet: start the controller with `holdfast run`", app.name),
         }
     }
@@ -102,7 +103,7 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
         print_json(&view::plan_document(&statuses)?)?;
     } else {
         for status in &statuses {
-            print!("{}", text::plan(status, style(cli)));
+            put(&text::plan(status, style(cli)))?;
         }
     }
     Ok(ExitCode::from(code))
@@ -143,7 +144,7 @@ pub(super) fn drift(cli: &Cli, name: Option<&str>) -> Done {
         return print_json(&view::drift_document(&statuses));
     }
     for status in &statuses {
-        print!("{}", text::drift(status, MachineClock::wall(), style(cli)));
+        put(&text::drift(status, MachineClock::wall(), style(cli)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -164,8 +165,8 @@ pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
     }
     for (app, row) in &rows {
         let fact: serde_json::Value = serde_json::from_str(&row.json).unwrap_or_default();
-        let text = history_text::fact(&fact);
-        println!("{}  {app:<8} {:>6}  {:<16} {text}", row.at.strftime("%Y-%m-%d %H:%M:%SZ"), row.seq, row.kind);
+        let (at, text) = (row.at.strftime("%Y-%m-%d %H:%M:%SZ"), history_text::fact(&fact));
+        put(&format!("{at}  {app:<8} {:>6}  {:<16} {text}\n", row.seq, row.kind))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -196,7 +197,7 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
             (state.app.converged, state.app.last_verified) = (Some(base.clone()), Some(base));
         }
         let trusted = live
-            .trust(&state, &tip)
+            .trust(&state, &tip, &govern(&state, &app.governing()).policy)
             .map_err(|why| Failure::new(format!("judge the range to {}: {why}", tip.short())))?;
         drop(spinner);
         failed |= !trusted.signature.is_empty() || trusted.history.is_some();

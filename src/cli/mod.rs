@@ -15,7 +15,7 @@ mod operations_text;
 mod progress;
 mod text;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -171,8 +171,17 @@ fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Applicat
 }
 
 fn print_json(value: &impl serde::Serialize) -> Done {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    put(&format!("{}\n", serde_json::to_string_pretty(value)?))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a text that may be long; whoever closed the pipe has read enough.
+fn put(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }
 
 fn style(cli: &Cli) -> text::Style {

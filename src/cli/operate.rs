@@ -143,6 +143,7 @@ pub(super) fn approve(cli: &Cli, args: &args::Approve) -> Done {
                 Some("look at what is held: holdfast status; before a merge: holdfast plan APP --rev REV")
             }
             OperateError::Used { .. } => Some("look at what is held now: holdfast status"),
+            OperateError::NotAnApprover(_) => Some("have a person approve who is listed and has no part in it"),
             _ => None,
         };
         let failure = Failure::from(error);

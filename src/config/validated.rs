@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::core::guard_digest::guard_digest;
 use crate::core::guards::{FleetGuards, Guards, TrustPolicy};
 use crate::core::resource::{Digest, Hasher};
+use crate::core::state::Governing;
 
 /// Everything one process works on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -178,6 +179,11 @@ impl Application {
     /// Hashes what an approval of one of its plans depends on (`GUARDS.md` 5.4).
     pub fn guards_digest(&self) -> Digest {
         guard_digest(&self.guards, &self.trust.policy, self.target.identity())
+    }
+
+    /// Returns the configuration as it would govern.
+    pub fn governing(&self) -> Governing {
+        Governing { guards: self.guards.clone(), trust: self.trust.policy.clone(), digest: self.guards_digest() }
     }
 }
 

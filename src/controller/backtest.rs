@@ -192,7 +192,7 @@ pub struct Part {
 
 impl From<&CommitEffect> for Part {
     fn from(effect: &CommitEffect) -> Self {
-        let CommitEffect { commit, author, subject, magnitude, desired: _, crosses: _, broken: _ } = effect;
+        let CommitEffect { commit, author, subject, magnitude, .. } = effect;
         let magnitude = magnitude.rank();
         Self { commit: commit.clone(), author: author.clone(), subject: subject.clone(), magnitude }
     }

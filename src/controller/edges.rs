@@ -13,7 +13,7 @@ use crate::core::clock::Reading;
 use crate::core::commit::{Commit, CommitId};
 use crate::core::culprit::WantChange;
 use crate::core::freeze::FreezeState;
-use crate::core::guards::Guards;
+use crate::core::guards::{Guards, TrustPolicy};
 use crate::core::ledger::Fact;
 use crate::core::op::Op;
 use crate::core::plan::Details;
@@ -84,8 +84,8 @@ pub trait Read {
     fn clock(&mut self) -> Reading;
     /// Fetches, and returns the tip.
     fn fetch(&mut self) -> Result<CommitId, Arc<str>>;
-    /// Judges the range from what was verified to the tip.
-    fn trust(&mut self, state: &State, tip: &CommitId) -> Result<Trusted, Arc<str>>;
+    /// Judges the range from what was verified to the tip, by the policy in force.
+    fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>>;
     /// Judges what freezes at the tip; returns the new freezes and what changed, if anything did.
     fn freeze(
         &mut self,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::act::{Stopped, act};
-use super::assess::{Settings, assess};
+use super::assess::{Assessment, Settings, assess};
 use super::book::{Book, Stores, is_lost};
 use super::edges::{LedgerError, Read as _, Rendered};
 use super::live::Live;
@@ -106,17 +106,29 @@ impl Running {
         let started = Instant::now();
         let assessment = assess(&self.settings, &mut self.live, &mut self.book, &mut self.state)?;
         self.live.pin(&self.state);
+        self.common.readiness.note(&self.settings.name, Ok(()));
+        if !self.state.app.rollouts.is_empty() {
+            // Batches settle for minutes: what was found is shown before they do.
+            self.report(&assessment, started, Vec::new())?;
+        }
         let stops = act(&self.settings.name, &assessment, &mut self.live, &mut self.book, &mut self.state)?;
         let again = stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_)));
         let acted = stops.iter().map(|(purpose, stopped)| format!("{purpose:?}: {stopped:?}").to_lowercase()).collect();
         self.live.pin(&self.state);
+        self.report(&assessment, started, acted)?;
+        self.common.metrics.took(started.elapsed().as_secs_f64());
+        Ok(again)
+    }
+
+    /// Keeps what this cycle found, for `status` and for the metrics.
+    fn report(&self, assessment: &Assessment, started: Instant, acted: Vec<String>) -> Result<(), RunError> {
         let seconds = started.elapsed().as_secs_f64();
-        let mut status = report::status(&self.settings.name, &assessment, &self.state, seconds, acted);
+        let mut status = report::status(&self.settings.name, assessment, &self.state, seconds, acted);
         status.unwatched = self.note.get();
         let json = serde_json::to_string(&status).map_err(|error| LedgerError::Failed(error.to_string()))?;
         self.common.stores.current().put_report(&self.settings.name, crate::clock::MachineClock::wall(), &json)?;
-        self.common.metrics.cycle(&status, &report::failing_by_reason(&assessment, &self.state), seconds);
-        Ok(again)
+        self.common.metrics.found(&status, &report::failing_by_reason(assessment, &self.state));
+        Ok(())
     }
 
     fn member(&mut self) -> Member {

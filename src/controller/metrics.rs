@@ -320,8 +320,13 @@ impl Metrics {
         }
     }
 
-    /// Shows what a cycle found: its report, what does not converge by reason, and how long it took.
-    pub fn cycle(&self, status: &Status, failing: &BTreeMap<&str, u32>, seconds: f64) {
+    /// Counts a cycle, by how many seconds it took.
+    pub fn took(&self, seconds: f64) {
+        self.cycle.observe(seconds);
+    }
+
+    /// Shows what a cycle found: its report, and what does not converge by reason.
+    pub fn found(&self, status: &Status, failing: &BTreeMap<&str, u32>) {
         let application = || status.name.to_string();
         for class in CLASSES.map(Class::as_str) {
             let count = status.drift.by_class.get(class).copied().unwrap_or(0);
@@ -336,7 +341,6 @@ impl Metrics {
             let count = failing.get(reason).copied().unwrap_or(0);
             self.failing.get_or_create(&FailingLabels { application: application(), reason }).set(count.into());
         }
-        self.cycle.observe(seconds);
         self.stamp(status);
     }
 

@@ -10,11 +10,11 @@ use super::live::local_freezes;
 use super::report::Status;
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
-use crate::core::approval::{self, Wanted};
+use crate::core::approval::{self, Giving};
 use crate::core::freeze::{self, Parsed};
 use crate::core::ledger::Fact;
 use crate::core::resource::Digest;
-use crate::core::state::{Approval, State};
+use crate::core::state::State;
 use crate::store::{CommitError, EVERY, Ledger, StoreError};
 
 /// How many times a fact is tried again because another process wrote meanwhile.
@@ -192,12 +192,9 @@ impl Desk<'_> {
                 if let Some(used) = state.app.approvals.iter().find(|known| known.digest == digest && known.used) {
                     return Err(OperateError::Used { digest, by: used.by.clone() });
                 }
-                let wanted = Wanted { digest: &digest, change: None, seen: state.now(), contributors: &[] };
-                if let Some(why) = approval::refusal(&actor.by, &wanted, &app.trust.policy, &app.guards, state.now()) {
-                    return Err(OperateError::NotAnApprover(why));
-                }
-                let approval =
-                    Approval { digest, by: actor.by.clone(), via: actor.via.into(), at: state.now(), used: false };
+                let giving = Giving { digest, by: actor.by.clone(), via: actor.via.into(), at: state.now() };
+                let approval = approval::give(state, &giving, &app.governing())
+                    .map_err(|refused| OperateError::NotAnApprover(refused.why))?;
                 Ok(vec![Fact::Approved { approval }])
             })?;
         }

@@ -322,7 +322,7 @@ pub fn status(name: &Arc<str>, assessment: &Assessment, state: &State, seconds: 
         },
         failing: failing_status(assessment, state),
         unwatched: None,
-        skipped: skipped(assessment),
+        skipped: skipped(state),
     }
 }
 
@@ -407,8 +407,8 @@ fn source_status(assessment: &Assessment, state: &State) -> SourceStatus {
 
 fn drift_status(assessment: &Assessment) -> DriftStatus {
     let mut status = DriftStatus::default();
-    let promotes = assessment.judgement.may(Purpose::Promote);
-    let settled = &assessment.comparison.settled;
+    let promotes = assessment.judgement.may_begin(Purpose::Promote);
+    let settled = &assessment.leading().settled;
     for drift in assessment.comparison.drift.iter().filter(|drift| !(promotes && settled.contains(&drift.id))) {
         match (drift.class, drift.live) {
             (crate::core::drift::Class::Extra, _) => status.extra += 1,
@@ -536,14 +536,9 @@ fn failing_status(assessment: &Assessment, state: &State) -> Vec<FailingStatus> 
     failing.take(LISTED).collect()
 }
 
-/// Returns the commits that cross a limit alone although the plan of the whole range passes: a later commit took them back.
-///
-/// What the plan still holds as much of was not taken back: it was approved.
-fn skipped(assessment: &Assessment) -> Vec<CommitId> {
-    if assessment.judgement.latch(LatchName::Plan).is_some() {
-        return Vec::new();
-    }
-    let left = assessment.promote.magnitude.rank();
-    let poisoned = assessment.commits.iter().filter(|effect| !effect.crosses.is_empty());
-    poisoned.filter(|effect| effect.magnitude.rank() > left).map(|effect| effect.commit.clone()).collect()
+/// Returns the poisoned commits that a promotion left out because later ones took them back: of the rollout under way, or of
+/// the range that was converged to last.
+fn skipped(state: &State) -> Vec<CommitId> {
+    let rollout = state.app.rollouts.get(&Purpose::Promote);
+    rollout.map_or(&state.app.skipped, |rollout| &rollout.skipped).clone()
 }

@@ -24,9 +24,12 @@ const ROWS: usize = 50;
 /// The most rows of the journal that are returned at once.
 const MOST_ROWS: usize = 10_000;
 
+/// How each application's newest cycle ended.
+type Looked = BTreeMap<Arc<str>, Result<(), String>>;
+
 /// Whether each application was looked at since the start, and why not, if not.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<Arc<str>, Result<(), String>>>>);
+pub struct Readiness(Arc<Mutex<Looked>>);
 
 impl Readiness {
     /// Notes how an application's newest cycle ended.

@@ -76,7 +76,10 @@ pub fn log(app: &str, fact: &Fact) {
             tracing::warn!(%app, resource = %id, reason = %breaker.reason, attempts = breaker.attempts, "a write failed");
         }
         Fact::Moved { id, why, .. } => tracing::info!(%app, resource = %id, %why, "not written: it moved"),
-        Fact::Converged { commit, .. } => tracing::info!(%app, commit = commit.short(), "converged"),
+        Fact::Converged { commit, skipped, .. } => {
+            let skipped = skipped.iter().map(CommitId::short).collect::<Vec<_>>().join(" ");
+            tracing::info!(%app, commit = commit.short(), %skipped, "converged");
+        }
         Fact::Approved { approval } => tracing::info!(%app, digest = %approval.digest, by = %approval.by, "approved"),
         Fact::Reanchored { commit, by, reason, .. } => {
             tracing::warn!(%app, commit = CommitId::short(commit), %by, %reason, "reanchored");

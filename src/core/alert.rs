@@ -89,8 +89,11 @@ fn of_latch(app: &str, before: &State, fact: &Fact) -> Option<Alert> {
         Fact::Barred { bar: LatchName::Observe, .. } | Fact::Unbarred { bar: LatchName::Observe } => None,
         Fact::Barred { bar, reasons } => Some(set(app, *bar, reasons)),
         Fact::Unbarred { bar } => Some(cleared(app, *bar, None)),
-        // The first freeze is told when it begins to hold, wherever it comes from; this is another one, or one less.
-        Fact::Freezes { change, .. } if before.app.bars.contains_key(&LatchName::Freeze) => {
+        // The first freeze is told when it begins to hold, wherever it comes from, and the last when it ends; this is
+        // another one, or one less.
+        Fact::Freezes { change, state }
+            if before.app.bars.contains_key(&LatchName::Freeze) && !state.freezes.is_empty() =>
+        {
             let mut alert = set(app, LatchName::Freeze, &[Reason::new("freeze", change.clone())]);
             alert.text = format!("{app}: {change}");
             Some(alert)
@@ -156,7 +159,9 @@ impl<'a> Groups<'a> {
                 let why = failed.map_or_else(|| differing.why.clone(), |breaker| breaker.reason.clone());
                 self.failing.push((id, why));
             }
-            Fact::Agrees { id } if alerted(id) => self.mended.push((id, "converged".into())),
+            Fact::Agrees { id } | Fact::Wrote { id, .. } | Fact::FoundDone { id, .. } if alerted(id) => {
+                self.mended.push((id, "converged".into()))
+            }
             Fact::Quarantined { id } => self.fought.push((id, "fought".into())),
             Fact::Announced { id, class, answer } => {
                 self.drifted.entry(*class).or_default().push((id, answer.as_str().into()));
@@ -251,11 +256,17 @@ mod tests {
     fn a_freeze_alerts_once_when_it_begins_and_once_for_each_further_change() {
         let reasons = vec![Reason::new("freeze", "frozen by carol (api): pager")];
         let barred = Fact::Barred { bar: LatchName::Freeze, reasons };
-        let freezes = Fact::Freezes { state: Default::default(), change: "frozen by carol (api): pager".into() };
+        let none = crate::core::freeze::FreezeState::default();
+        let (frozen, change) =
+            none.with_operator("carol", "api", Default::default(), jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let freezes = Fact::Freezes { state: frozen, change };
+        let thawed = Fact::Freezes { state: none, change: "lifted".into() };
         let alerts = of("web", &State::default(), &[freezes.clone(), barred.clone()]);
         assert_eq!(alerts.len(), 1);
         assert_eq!((alerts[0].topic, alerts[0].set), (Topic::Freeze, true));
-        assert_eq!(of("web", &folded(&[barred]), &[freezes]).len(), 1);
+        let held = folded(&[barred]);
+        assert_eq!(of("web", &held, &[freezes]).len(), 1);
+        assert_eq!(of("web", &held, &[thawed]).len(), 0, "told when it holds no longer");
         assert!(of("web", &State::default(), &[Fact::Barred { bar: LatchName::Observe, reasons: vec![] }]).is_empty());
     }
 

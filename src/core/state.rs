@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::approval::Parts;
 use super::clock::Clock;
 use super::commit::CommitId;
 use super::freeze::FreezeState;
@@ -327,6 +328,9 @@ pub struct Rollout {
     /// What it wrote that turned unhealthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unhealthy: Vec<Id>,
+    /// Poisoned commits of its range that later ones took back: nothing of them is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<CommitId>,
 }
 
 /// What was written in the present counted cycle.
@@ -366,6 +370,9 @@ pub struct Approval {
     /// Whether it was used.
     #[serde(default)]
     pub used: bool,
+    /// The key that signed it, of a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Arc<str>>,
 }
 
 /// What the application's configuration was when it last governed.
@@ -469,6 +476,10 @@ pub struct App {
     pub vouched_by: Vec<Arc<str>>,
     /// The poisoned commit that was counted last, so that it is counted once.
     pub poisoned: Option<CommitId>,
+    /// Poisoned commits that were never written, of the range that `converged` ends.
+    pub skipped: Vec<CommitId>,
+    /// What waits for an approval, and who may not give it.
+    pub parts: Option<Parts>,
 }
 
 impl State {

@@ -27,6 +27,7 @@ use gix::hash::{Kind, hasher};
 use jiff::Timestamp;
 
 use crate::config;
+use crate::core::effect::Rules;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Observed};
 use crate::core::spelling::file_digest;
 use crate::core::write::{Outcome, WriteOp};
@@ -101,6 +102,14 @@ pub enum SwapError {
     /// Of a program.
     #[error(transparent)]
     Exec(#[from] exec::SwapError),
+}
+
+/// Returns what a kind of target itself says about identities.
+pub const fn rules(target: &config::Target) -> Rules {
+    match target {
+        config::Target::Directory(_) => Rules::Directory,
+        config::Target::Exec(_) | config::Target::Kubernetes(_) => Rules::Exec,
+    }
 }
 
 impl Target {

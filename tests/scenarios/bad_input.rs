@@ -281,7 +281,6 @@ fn large_and_deep_trees_are_no_trouble() {
 }
 
 #[test]
-#[ignore = "a file that becomes a folder is not written yet"]
 fn files_and_folders_may_change_places() {
     let world = World::new();
     world.repo.fill("", 0..20).write("thing", "a file\n").write("other/leaf", "a folder\n");

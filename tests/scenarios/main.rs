@@ -7,9 +7,12 @@
 mod harness;
 
 mod attacks;
+mod bad_disk;
+mod bad_fetch;
 mod bad_input;
 mod commands;
 mod doctor;
+mod exec_target;
 mod kill9;
 mod outside;
 mod outside_alerts;

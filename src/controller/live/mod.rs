@@ -29,7 +29,7 @@ use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
 use crate::core::freeze::FreezeState;
-use crate::core::guards::Guards;
+use crate::core::guards::{Guards, TrustPolicy};
 use crate::core::op::Op;
 use crate::core::pace;
 use crate::core::plan::Details;
@@ -86,8 +86,8 @@ impl Read for Live {
         self.fetch_tip()
     }
 
-    fn trust(&mut self, state: &State, tip: &CommitId) -> Result<Trusted, Arc<str>> {
-        self.trust_range(&self.app.trust.policy, state, tip)
+    fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>> {
+        self.trust_range(policy, state, tip)
     }
 
     fn freeze(

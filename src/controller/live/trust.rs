@@ -219,15 +219,8 @@ fn approvals(tags: &[Tag], policy: &TrustPolicy, state: &State, now: Timestamp) 
     for tag in tags {
         let Some(named) = tag.name.strip_prefix("holdfast-approve/") else { continue };
         let Ok(digest) = named.replacen("sha256-", "", 1).parse::<Digest>() else { continue };
-        // No approval lives longer: what was used and forgotten since must not come back as a new one.
-        if approval::is_stale(tag.tagged, now) {
-            continue;
-        }
-        let Ok((by, _)) = trust::tag_signer(tag, now, policy) else { continue };
-        let known = state.app.approvals.iter().any(|known| known.digest == digest && known.by == by);
-        if !known {
-            found.push(Approval { digest, by, via: "tag".into(), at: now, used: false });
-        }
+        let Ok(signer) = trust::tag_signer(tag, now, policy) else { continue };
+        found.extend(approval::by_tag(digest, signer, tag.tagged, state, now));
     }
     found
 }

@@ -12,6 +12,7 @@ use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
 use crate::core::freeze::FreezeState;
+use crate::core::guards::TrustPolicy;
 use crate::core::op::{Op, Verb};
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
@@ -66,11 +67,10 @@ impl Read for SimEdges {
         tip
     }
 
-    fn trust(&mut self, state: &State, tip: &CommitId) -> Result<Trusted, Arc<str>> {
+    fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>> {
         let mut world = self.enter("trust");
         let revoked = world.repository.revoked.clone();
         world.seen(self.pid, self.app).revoked = revoked;
-        let policy = &world.settings[self.app].policy;
         world.repository.trust(state, tip, policy, world.wall(), World::beginning())
     }
 

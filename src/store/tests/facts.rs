@@ -6,6 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
+use crate::core::approval::{Contributor, Parts};
 use crate::core::clock::Clock;
 use crate::core::commit::CommitId;
 use crate::core::freeze::{self, Freeze, FreezeState};
@@ -141,6 +142,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
             writes_left: total,
             batch,
             next_batch: 1,
+            skipped: unhealthy.iter().map(|id| CommitId::new(id.as_str())).collect(),
             unhealthy,
         },
     )
@@ -184,6 +186,7 @@ fn approval() -> impl Strategy<Value = Approval> {
         via: "tag".into(),
         at,
         used,
+        key: used.then(|| "SHA256:key".into()),
     })
 }
 
@@ -336,6 +339,14 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
             })
             .boxed(),
         commit().prop_map(|commit| Fact::Poisoned { commit }).boxed(),
+        option::of((vec(digest(), 0..3), vec(word(), 0..3)))
+            .prop_map(|parts| Fact::Contributed {
+                parts: parts.map(|(digests, names)| Parts {
+                    digests,
+                    contributors: vec![Contributor { names: names.into_iter().map(Into::into).collect() }],
+                }),
+            })
+            .boxed(),
         anchor().prop_map(|anchor| Fact::AnchorIntended { anchor }).boxed(),
         Just(Fact::AnchorKnown).boxed(),
         (commit(), word(), option::of(clock()), option::of(anchor()))
@@ -419,7 +430,8 @@ fn kind(fact: &Fact) -> usize {
         Fact::Noticed { .. } => 41,
         Fact::Barred { .. } => 42,
         Fact::Unbarred { .. } => 43,
-        Fact::Announced { .. } => 44,
+        Fact::Contributed { .. } => 44,
+        Fact::Announced { .. } => 45,
     }
 }
 

@@ -86,6 +86,7 @@ impl World {
             allowed_signers: Some(self.dir.path().join("allowed_signers")),
             trust: vec![format!("approvers: [{}, {}]", keys::address("bob"), keys::address("carol"))],
             root,
+            exec: None,
             directory: Vec::new(),
             guards: Vec::new(),
             drift: Vec::new(),
