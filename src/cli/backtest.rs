@@ -80,7 +80,7 @@ fn judge(place: Place) -> Result<(Place, Report), Failure> {
     let renderer = Renderer::new(render::Render::Plain, &place.path, render::Limits::default())?;
     let bar = progress::bar("pushes");
     let report = backtest(&place.snapshot, &renderer, &place.ask, &mut |done, all| bar.at(done, all))?;
-    bar.finish();
+    drop(bar);
     Ok((place, report))
 }
 
@@ -122,7 +122,7 @@ fn of_application(
     let mirror = Mirror::open(&git::directory_for(&config.controller.state_dir, &remote.url))?;
     let spinner = progress::spinner(&format!("fetching {}", remote.url));
     let tip = mirror.fetch(&remote, &Wanted::default(), &AtomicBool::new(false))?.tip;
-    spinner.finish_and_clear();
+    drop(spinner);
     Ok(Place {
         name: Some(app.name.to_string()),
         repository: app.source.url.clone(),

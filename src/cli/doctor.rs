@@ -27,10 +27,8 @@ pub(super) fn doctor(cli: &Cli) -> Done {
         },
         advice: String::new(),
     }];
-    checks.extend(examine(&config, &AtomicBool::new(false), &mut |what| {
-        spinner.set_message(format!("looking at {what}"))
-    }));
-    spinner.finish_and_clear();
+    checks.extend(examine(&config, &AtomicBool::new(false), &mut |what| spinner.now(&format!("looking at {what}"))));
+    drop(spinner);
     let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
     let (problems, warnings, ok) = (count(Verdict::Problem), count(Verdict::Warning), count(Verdict::Ok));
     if cli.output == Output::Json {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 
 use super::args::{self, Cli, Output};
-use super::{Done, Failure, chosen, load, print_json, put, style, text};
+use super::{Done, Failure, chosen, history_text, load, print_json, progress, put, style, text};
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
 use crate::controller::edges::Read as _;
@@ -85,6 +85,7 @@ fn unusable(cli: &Cli, apps: &[&Application], failure: &Failure) -> Done {
 pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
     let config = load(cli)?;
     let ledger = reader(&config)?;
+    let spinner = progress::spinner("reading the repository and the target");
     let mut statuses = Vec::new();
     for app in chosen(&config, args.app.as_deref())? {
         let status = view::judge(app, &config, ledger.as_ref(), args.rev.clone())?;
@@ -96,6 +97,7 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
         }
         statuses.push(status);
     }
+    drop(spinner);
     let code = if args.exit_code { exit_code(&statuses) } else { 0 };
     if cli.output == Output::Json {
         print_json(&view::plan_document(&statuses)?)?;
@@ -132,10 +134,12 @@ fn exit_code(statuses: &[Status]) -> u8 {
 pub(super) fn drift(cli: &Cli, name: Option<&str>) -> Done {
     let config = load(cli)?;
     let ledger = reader(&config)?;
+    let spinner = progress::spinner("reading the repository and the target");
     let mut statuses = Vec::new();
     for app in chosen(&config, name)? {
         statuses.push(view::judge(app, &config, ledger.as_ref(), None)?);
     }
+    drop(spinner);
     if cli.output == Output::Json {
         return print_json(&view::drift_document(&statuses));
     }
@@ -160,11 +164,8 @@ pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
         return print_json(&view::history_document(&rows));
     }
     for (app, row) in &rows {
-        let mut text = row.json.clone();
-        if text.chars().count() > 160 {
-            text = text.chars().take(160).chain(['…']).collect();
-        }
-        let at = row.at.strftime("%Y-%m-%d %H:%M:%S");
+        let fact: serde_json::Value = serde_json::from_str(&row.json).unwrap_or_default();
+        let (at, text) = (row.at.strftime("%Y-%m-%d %H:%M:%SZ"), history_text::fact(&fact));
         put(&format!("{at}  {app:<8} {:>6}  {:<16} {text}\n", row.seq, row.kind))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -189,6 +190,7 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
         let mut state = ledger.as_ref().map(|ledger| ledger.load(&app.name)).transpose()?.unwrap_or_default();
         let mut live = Live::open(app, &config.controller.state_dir, Arc::new(AtomicBool::new(false)))?;
         live.at_rev(rev.clone());
+        let spinner = progress::spinner(&format!("verifying {}", app.name));
         let tip = live.fetch().map_err(|why| Failure::new(why.to_string()))?;
         if let (Some(base), Some(snapshot)) = (base, live.snapshot()) {
             let base = snapshot.resolve(&app.source.branch, base)?;
@@ -197,6 +199,7 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
         let trusted = live
             .trust(&state, &tip, &govern(&state, &app.governing()).policy)
             .map_err(|why| Failure::new(format!("judge the range to {}: {why}", tip.short())))?;
+        drop(spinner);
         failed |= !trusted.signature.is_empty() || trusted.history.is_some();
         let rows = verdicts.entry(app.name.clone()).or_default();
         for judged in &trusted.commits {

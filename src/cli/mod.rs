@@ -7,6 +7,7 @@ mod backtest;
 mod backtest_text;
 mod demo;
 mod doctor;
+mod history_text;
 mod init;
 mod look;
 mod operate;
@@ -118,8 +119,9 @@ fn log_to_stderr(cli: &Cli) {
     let quiet = !matches!(cli.command, Command::Run(_));
     let filter = if quiet && cli.log == "info" { tracing_subscriber::EnvFilter::new("error") } else { filter };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let _ = if cli.log_json { builder.json().try_init() } else { builder.with_ansi(colour).try_init() };
+    // No colours: a log is read by other programs, and asking for them on a terminal is a panic without their support built in.
+    let builder = builder.with_ansi(false);
+    let _ = if cli.log_json { builder.json().try_init() } else { builder.try_init() };
 }
 
 fn dispatch(cli: &Cli) -> Done {

@@ -198,7 +198,9 @@ pub(super) fn hold(cli: &Cli, args: &args::Hold) -> Done {
         .as_deref()
         .map(|text| parse_duration(text).map_err(|why| Failure::usage(format!("--for {text}: {why}"))))
         .transpose()?;
+    let mut known = false;
     counter.desk().commit(&app.name, |state| -> Result<_, Failure> {
+        known = state.resources.contains_key(&id);
         let now =
             state.app.clock.as_ref().map_or_else(MachineClock::wall, |clock| clock.advance(&MachineClock::read()).now);
         let until =
@@ -211,6 +213,9 @@ pub(super) fn hold(cli: &Cli, args: &args::Hold) -> Done {
         app.name,
         args.time.as_ref().map(|time| format!(" for {time}")).unwrap_or_default()
     );
+    if !known {
+        println!("note: {} knows nothing of that name yet; `holdfast drift` and `holdfast plan` print names", app.name);
+    }
     println!("to end it: holdfast release {id} --app {}", app.name);
     Ok(ExitCode::SUCCESS)
 }

@@ -32,7 +32,7 @@ pub fn status(status: &Status, now: Timestamp, style: Style) -> String {
     let colour = match word {
         "ok" => "32",
         "observing" => "36",
-        "frozen" => "34",
+        "FROZEN" => "34",
         _ => "31",
     };
     // Padded before it is painted: a colour takes no room.
@@ -206,29 +206,33 @@ fn body(out: &mut String, status: &Status) {
 
 /// Says what to type, and where to read more: a page per latch.
 fn ways_out(out: &mut String, status: &Status) {
+    let mut way = |label: &str, what: &str| {
+        let _ = writeln!(out, "      {label:<21} {what}");
+    };
     for latch in &status.latches {
-        let _ = match latch.name {
+        match latch.name {
             LatchName::Plan => {
                 if let Some(digest) = latch.digest {
-                    let _ = writeln!(out, "      to let it go     a listed person who did not write it:");
-                    let _ = writeln!(out, "        holdfast approve {} {digest}", status.name);
+                    way("to let it go", "a listed person who did not write it:");
+                    // Alone on its line, so that it can be copied from a narrow terminal too.
+                    way("", &format!("holdfast approve {} {digest}", status.name));
                 }
                 if let Some(culprit) = status.plan.as_ref().and_then(|plan| plan.culprit.as_ref()) {
                     let short = culprit.commit.short();
-                    let _ = writeln!(
-                        out,
-                        "      to take it back  git revert {short} && git push     (a return to a good state is not held)"
+                    way(
+                        "to take it back",
+                        &format!("git revert {short} && git push     (a return to a good state is not held)"),
                     );
                 }
-                writeln!(out, "      to stop healing too   holdfast freeze {} --reason \"…\"", status.name)
+                way("to stop healing too", &format!("holdfast freeze {} --reason \"…\"", status.name));
             }
-            LatchName::Observe => writeln!(out, "      {:<15} {}", "to let it write", latch.clear),
-            name => writeln!(out, "      {:<15} {}", format!("to clear {}", name.as_str()), latch.clear),
-        };
+            LatchName::Observe => way("to let it write", &latch.clear),
+            name => way(&format!("to clear {}", name.as_str()), &latch.clear),
+        }
     }
     let pages: Vec<String> = status.latches.iter().map(|latch| page(latch.name)).collect();
     if !pages.is_empty() {
-        let _ = writeln!(out, "      more   holdfast plan {} · {}", status.name, pages.join(" · "));
+        way("more", &format!("holdfast plan {} · {}", status.name, pages.join(" · ")));
     }
 }
 
@@ -270,32 +274,45 @@ pub fn plan(status: &Status, style: Style) -> String {
         }
     }
     let Some(plan) = plan else { return out };
-    if !plan.commits.is_empty() {
-        let _ = writeln!(out, "  commits, oldest first:");
-        for commit in &plan.commits {
-            let crosses =
-                if commit.crosses.is_empty() { String::new() } else { format!("  << {}", commit.crosses.join(", ")) };
-            let _ = writeln!(
-                out,
-                "    {}  +{} ~{} -{}  {:<12} {:?} {}{crosses}",
-                commit.commit.short(),
-                commit.creates,
-                commit.updates,
-                commit.deletes,
-                commit.verdict,
-                commit.subject,
-                commit.author
-            );
-        }
-    }
+    commits(&mut out, &plan.commits);
     super::operations_text::operations(&mut out, &plan.operations);
     let _ = writeln!(out, "  digest {}\n  before a merge, its change: {}", plan.digest, plan.change);
     out
 }
 
+/// Lists the commits of a range: of a long one those that somebody has to look at, and the newest.
+fn commits(out: &mut String, commits: &[CommitStatus]) {
+    let notable = |commit: &CommitStatus| !commit.crosses.is_empty() || &*commit.verdict != "verified";
+    let newest = commits.len().saturating_sub(SHOWN);
+    let listed = commits.iter().enumerate().filter(|(at, commit)| *at >= newest || notable(commit));
+    let listed: Vec<&CommitStatus> = listed.map(|(_, commit)| commit).collect();
+    let listed = &listed[listed.len().saturating_sub(SHOWN * 2)..];
+    if !listed.is_empty() {
+        let _ = writeln!(out, "  commits, oldest first:");
+    }
+    if commits.len() > listed.len() {
+        let _ = writeln!(out, "    … {} are not shown; --output json lists more", commits.len() - listed.len());
+    }
+    for commit in listed {
+        let crosses =
+            if commit.crosses.is_empty() { String::new() } else { format!("  << {}", commit.crosses.join(", ")) };
+        let _ = writeln!(
+            out,
+            "    {}  +{} ~{} -{}  {:<12} {:?} {}{crosses}",
+            commit.commit.short(),
+            commit.creates,
+            commit.updates,
+            commit.deletes,
+            commit.verdict,
+            commit.subject,
+            commit.author
+        );
+    }
+}
+
 /// Spells effects in numbers, those that there are.
 fn effects(magnitude: &Magnitude) -> String {
-    let Magnitude { creates, updates, deletes, bumps, inert, .. } = magnitude;
+    let Magnitude { creates, updates, deletes, bumps, inert } = magnitude;
     let parts =
         [(creates, "create"), (updates, "update"), (deletes, "delete"), (bumps, "version bump"), (inert, "inert")];
     let parts: Vec<String> =

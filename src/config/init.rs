@@ -190,7 +190,7 @@ mod tests {
             let config = load_text(Path::new("/etc/holdfast/holdfast.yaml"), &text).expect(&text);
             let app = &config.applications[0];
             assert!(app.trust.files.allowed_signers.is_some() && !app.trust.policy.approvers.is_empty());
-            assert_eq!(app.source.credentials == crate::config::Credentials::None, false);
+            assert_ne!(app.source.credentials, crate::config::Credentials::None);
             assert!(
                 matches!(&app.target, crate::config::Target::Directory(target) if target.exclusive && target.reload.len() == 1)
             );

@@ -11,6 +11,7 @@ mod bad_disk;
 mod bad_fetch;
 mod bad_input;
 mod commands;
+mod doctor;
 mod exec_target;
 mod kill9;
 mod outside;

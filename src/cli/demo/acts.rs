@@ -122,7 +122,16 @@ fn poison(stage: &mut Stage) -> Played {
     ensure(culprit.commit.as_str() == poisoned, || format!("another commit was named: {}", culprit.commit))?;
     ensure(culprit.magnitude == POISONED, || format!("its magnitude is {}", culprit.magnitude))?;
     stage.intervals(2)?;
-    stage.status(&["web", "PLAN", "commit", "40 of", "still on", "to let it go", "to take it back"])?;
+    stage.status(&[
+        "web",
+        "PLAN",
+        "commit",
+        "40 of",
+        "still on",
+        "to let it go",
+        "holdfast approve",
+        "to take it back",
+    ])?;
     let after = digest(&stage.world.target().map_err(text)?);
     ensure(before == after, || "something was written".to_owned())?;
     stage
@@ -144,7 +153,7 @@ fn freeze(stage: &mut Stage) -> Played {
     stage.until("the drift is seen", |status| status.drift.missing == 1)?;
     let status = stage.intervals(2)?;
     ensure(!status.writes.healing && !status.writes.promotion, || "something may be written".to_owned())?;
-    stage.status(&["web", "FREEZE", "still on", "to clear FREEZE"])?;
+    stage.status(&["web", "FREEZE", "still on", "drift", "to clear FREEZE"])?;
     ensure(!stage.world.path("srv").join(FROZEN).exists(), || "it was written to while frozen".to_owned())?;
     ensure(stage.batches(before)?.is_empty(), || "something was written".to_owned())?;
     stage.tell.say("Stopping is cheap: no signature is asked for. What is frozen still looks, and says so.");

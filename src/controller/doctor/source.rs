@@ -33,7 +33,10 @@ pub(super) struct Missed {
 
 /// The repositories that were looked at: applications of one repository share a look.
 #[derive(Default)]
-pub(super) struct Glimpses(BTreeMap<(String, String), Vec<(Credentials, Rc<Looked>)>>);
+pub(super) struct Glimpses(BTreeMap<(String, String), Vec<LookedAs>>);
+
+/// As whom it was looked, and what that brought.
+type LookedAs = (Credentials, Rc<Looked>);
 
 impl Glimpses {
     /// Looks at an application's repository, unless that was done already as the same user.
