@@ -20,6 +20,7 @@ use crate::core::pace::{self, Next};
 use crate::core::reason::Reason;
 use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live, Version};
 use crate::core::state::{Accepted, Latch, LatchName, Purpose, Standing, State};
+use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
 
 /// How often the tip is read again while acting (`GUARDS.md` 4).
@@ -126,6 +127,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             AnchorSeen::Present(seen) if self.state.app.anchor.intended.as_ref() == Some(seen) => {
                 AnchorSeen::Present(seen.clone())
             }
+            seen if weaken::is(Weakened::Anchor) => seen.clone(),
             _ => known.clone().map_or(AnchorSeen::Absent, AnchorSeen::Present),
         };
         let anchor = Anchor {
@@ -160,7 +162,9 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         if let Some(stopped) = self.look_again() {
             return Ok(Some(stopped));
         }
-        self.ledger.commit(self.state, &[Fact::Reserved { purpose: self.purpose, index, deletes }])?;
+        if !weaken::is(Weakened::Reservation) {
+            self.ledger.commit(self.state, &[Fact::Reserved { purpose: self.purpose, index, deletes }])?;
+        }
         let outcome = self.edges.write(&op);
         let (fact, again) = self.outcome(index, &op, outcome);
         // What was written must be remembered whatever other processes wrote meanwhile.
@@ -169,7 +173,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
     }
 
     fn look_again(&mut self) -> Option<Stopped> {
-        if !self.edges.local_freezes().is_empty() {
+        if !self.edges.local_freezes().is_empty() && !weaken::is(Weakened::FreezeBeforeWrite) {
             return Some(Stopped::Again("a freeze".into()));
         }
         let now = self.edges.clock().wall;
@@ -179,7 +183,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         }
         let first = self.reread.replace(now).is_none();
         let tip = self.assessment.tip.as_ref().ok()?;
-        if !first && !self.edges.still(tip) {
+        if !first && !self.edges.still(tip) && !weaken::is(Weakened::TipWhileActing) {
             return Some(Stopped::Again("the branch moved on".into()));
         }
         None

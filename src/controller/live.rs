@@ -395,7 +395,8 @@ impl Read for Live {
                 trusted.history = Some(Reason::new("history", known(last)));
             }
         }
-        if let Some(commit) = &state.app.converged
+        // A first sync under way has nothing converged yet: what it writes is what was verified last.
+        if let Some(commit) = state.app.converged.as_ref().or(state.app.last_verified.as_ref())
             && let Ok(facts) = snapshot.commit(commit, &check)
             && let Signature::Good { key, revocation: crate::core::commit::Revocation::Revoked, .. } = &facts.signature
             && state.app.vouched_by.contains(key)

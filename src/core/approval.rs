@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::guards::{Guards, TrustPolicy};
 use super::resource::Digest;
 use super::state::{Approval, State};
+use super::weaken::{self, Weakened};
 
 /// How long a pre-approval lives (`GUARDS.md` 5.4).
 const PRE_APPROVAL_LIFE: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -56,7 +57,7 @@ pub fn refusal(by: &str, wanted: &Wanted<'_>, policy: &TrustPolicy, guards: &Gua
     }
     let own =
         wanted.contributors.iter().flat_map(|contributor| &contributor.names).any(|name| person(policy, name) == who);
-    if own && !guards.solo {
+    if own && !guards.solo && !weaken::is(Weakened::ApprovalOwn) {
         return Some(format!("{by} wrote, committed or signed a part of it: another listed person must approve"));
     }
     if own && now.duration_since(wanted.seen) < SOLO_WAIT {
@@ -74,8 +75,10 @@ pub fn find<'a>(state: &'a State, wanted: &Wanted<'_>, policy: &TrustPolicy, gua
         let age = now.duration_since(approval.at);
         let ttl = SignedDuration::try_from(guards.approval_ttl).unwrap_or(SignedDuration::MAX);
         let fits = (approval.digest == *wanted.digest && age <= ttl)
+            || weaken::is(Weakened::ApprovalBinding)
             || (wanted.change == Some(&approval.digest) && age <= PRE_APPROVAL_LIFE);
-        fits && !approval.used && refusal(&approval.by, wanted, policy, guards, now).is_none()
+        let unused = !approval.used || weaken::is(Weakened::ApprovalOnce);
+        fits && unused && refusal(&approval.by, wanted, policy, guards, now).is_none()
     })
 }
 

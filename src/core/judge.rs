@@ -16,6 +16,7 @@ use super::plan::Plan;
 use super::reason::Reason;
 use super::resource::{Desired, Digest, Id};
 use super::state::{Good, Latch, LatchName, Purpose, Rollout, Standing, State};
+use super::weaken::{self, Weakened};
 
 /// How long a good state may be returned to, and how often (`GUARDS.md` 5.5).
 const RETURN_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
@@ -249,6 +250,9 @@ impl Judge<'_> {
 
     /// OBSERVATION: three complete counted observations clear it (`GUARDS.md` 2).
     fn observation(&mut self) {
+        if weaken::is(Weakened::Observation) {
+            return;
+        }
         let unread = &self.inputs.comparison.unread;
         if let Some(why) = &self.inputs.unobserved {
             let latch = self.fresh(vec![Reason::new("observation", format!("the target could not be read: {why}"))]);
@@ -295,7 +299,7 @@ impl Judge<'_> {
             let reason =
                 Reason::new("mode", "mode is observe: nothing is written until the configuration says converge");
             self.bar(LatchName::Observe, Scope::All, vec![reason]);
-        } else if !watched.passed {
+        } else if !watched.passed && !weaken::is(Weakened::Observe) {
             let reason = Reason::new("observe_for", "the first whole cycle only observes; its report is kept");
             self.bar(LatchName::Observe, Scope::All, vec![reason]);
         } else if !self.state.app.ever_converged {
@@ -623,7 +627,7 @@ impl Judge<'_> {
             Wanting::Rendered(desired) => (desired.wants.len(), None),
             Wanting::Broken(_) | Wanting::Unknown(_) => (0, None),
         };
-        if let Some(why) = empty.filter(|_| guards.empty_desired_halts) {
+        if let Some(why) = empty.filter(|_| guards.empty_desired_halts && !weaken::is(Weakened::EmptyDesired)) {
             reasons.push(Reason::new("empty_desired", format!("{why}: nothing would be left")));
         }
         if let Some(reason) = self.inputs.reconfigured.clone().filter(|_| !plan.is_empty()) {
@@ -647,7 +651,7 @@ impl Judge<'_> {
         let desired = self.desired_digest()?;
         let now = self.state.now();
         let lately = |at: jiff::Timestamp| now.duration_since(at) < RETURN_WITHIN;
-        if self.state.app.returned.is_some_and(lately) {
+        if self.state.app.returned.is_some_and(lately) && !weaken::is(Weakened::Return) {
             return None;
         }
         let good = self.state.app.good.iter().find(|good| good.desired == desired && lately(good.at))?;

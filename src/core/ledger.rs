@@ -417,7 +417,9 @@ impl State {
             Fact::BatchSettled { purpose, unhealthy } => {
                 if let Some(rollout) = self.app.rollouts.get_mut(purpose) {
                     if let Some(batch) = rollout.batch.take() {
-                        rollout.next_batch = batch.size.saturating_mul(2);
+                        // Twice what was written and seen to work, not twice what might have been.
+                        let wrote = u32::try_from(batch.wrote.len()).unwrap_or(u32::MAX);
+                        rollout.next_batch = if wrote == 0 { batch.size } else { wrote.saturating_mul(2) };
                     }
                     rollout.unhealthy.extend(unhealthy.iter().cloned());
                 }

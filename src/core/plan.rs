@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::op::{Class, Effect, Op, Verb, is_bump};
 use super::resource::{Digest, FieldChange, Hasher, Id, Vitals};
 use super::state::Purpose;
+use super::weaken::{self, Weakened};
 
 /// How much a plan amounts to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -133,7 +134,7 @@ impl Plan {
         let mut parked = Vec::new();
         ops.retain(|op| {
             let digest = op.digest();
-            if op.nature.protected && removes(op) && !approved(&digest) {
+            if op.nature.protected && removes(op) && !approved(&digest) && !weaken::is(Weakened::Protected) {
                 let why = "protected: it is never deleted or replaced without an approval of its own".into();
                 parked.push(Parked { op: op.clone(), code: "protected", why, digest });
                 return false;
@@ -160,7 +161,8 @@ fn removes(op: &Op) -> bool {
 /// Orders operations: those that do not delete by rank, then deletions in reverse (`GUARDS.md` 5.2).
 fn order(ops: &mut [Op]) {
     ops.sort_by(|a, b| {
-        let (last_a, last_b) = (a.verb == Verb::Delete, b.verb == Verb::Delete);
+        let last = |op: &Op| op.verb == Verb::Delete && !weaken::is(Weakened::DeletionsLast);
+        let (last_a, last_b) = (last(a), last(b));
         last_a.cmp(&last_b).then_with(|| {
             if last_a { (b.rank, &b.id).cmp(&(a.rank, &a.id)) } else { (a.rank, &a.id).cmp(&(b.rank, &b.id)) }
         })

@@ -123,7 +123,8 @@ impl World {
             self.broken("freeze_at_tip", format!("written although {} froze at {:?}", frozen.path, frozen.commit));
         }
         if let Some(landed) = self.frozen_tip.clone() {
-            let covers = self.repository.at_tip().freezes.values().any(|bytes| holds(bytes, now));
+            // An `until` is never past when it is written.
+            let covers = self.repository.at_tip().freezes.values().any(|bytes| holds(bytes, World::beginning()));
             let seen = self.seen(pid, app);
             let from = landed.at.max(seen.acting_since.unwrap_or(0));
             if covers && self.now > from + TIP_UNSEEN {
