@@ -191,16 +191,19 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
 
     fn outcome(&mut self, index: u32, op: &Op, outcome: Outcome) -> (Fact, Option<Arc<str>>) {
         let (purpose, id) = (self.purpose, op.id.clone());
+        let unknown = matches!(outcome, Outcome::Unknown(_));
         match outcome {
             Outcome::Done(live) => (self.wrote(index, op, &live), None),
             Outcome::Moved(why) => {
                 (Fact::Moved { purpose, index, id: id.clone(), why: why.clone() }, Some(format!("{id}: {why}").into()))
             }
             Outcome::Refused(reason) | Outcome::Unknown(reason) => {
+                // What may have landed is looked for before the batch goes on: it may be what does not work.
+                let again = unknown.then(|| format!("{id}: {reason}").into());
                 let (jitter, _) = self.edges.random();
                 let known = self.state.trouble(&id).and_then(|trouble| trouble.breaker.as_ref());
                 let breaker = pace::failed(known, reason, self.guards(), self.state.now(), jitter);
-                (Fact::Failed { purpose, index, id, breaker }, None)
+                (Fact::Failed { purpose, index, id, breaker }, again)
             }
         }
     }

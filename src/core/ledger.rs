@@ -493,6 +493,9 @@ impl State {
         let now = self.now();
         if self.app.converged.as_ref() != Some(commit) {
             self.app.converged_at = Some(now);
+        }
+        // What is parked, in conflict or drifted is not as this commit wants it: its bytes stay with the commit that has them.
+        if good {
             for (id, resource) in &mut self.resources {
                 if let Some(accepted) = resource.accepted.as_mut().filter(|accepted| accepted.commit != *commit) {
                     let _ = id;

@@ -347,7 +347,9 @@ impl World {
         for op in ops {
             let effect = self.effect(pid, app, op, commit, purpose, ops);
             let object = self.processes[pid].seen[app].objects.get(&op.id);
+            let moved = |old: &Op| old.verb == Verb::Delete && old.class == Class::Move && old.was == op.to;
             match effect {
+                Effect::Create if op.class == Class::Move && ops.iter().any(moved) => {}
                 Effect::Create => sum.creates += 1,
                 Effect::Update => sum.updates += 1,
                 Effect::Delete => sum.deletes += 1 + object.map_or(0, |object| object.dependants),

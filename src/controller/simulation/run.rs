@@ -152,6 +152,9 @@ impl Controller {
                 assessment.comparison.drift.len()
             )
         });
+        for parked in &assessment.promote.parked {
+            self.world.borrow_mut().note(|| format!("parked: {} {}", parked.op.id, parked.digest));
+        }
         let stops = act(&settings.name, &assessment, &mut edges, book, state)?;
         self.world.borrow_mut().note(|| format!("acted on {app}: {stops:?}"));
         Ok(stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_))))
@@ -441,7 +444,10 @@ fn look_after(world: &mut World, store: usize, app: usize) {
         eye.shown_ops.keys().copied().collect()
     };
     for digest in parked {
-        let known = state.app.approvals.iter().any(|approval| approval.digest == digest && !approval.used);
+        let now = state.now();
+        let lives = |at| now.duration_since(at).as_secs() < 3600;
+        let mut known = state.app.approvals.iter();
+        let known = known.any(|approval| approval.digest == digest && !approval.used && lives(approval.at));
         if !known {
             world.approve(store, app, digest, "local:ops");
         }
