@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::assess::Assessment;
 use super::edges::{Ledger, LedgerError, Read, Write};
 use crate::core::commit::CommitId;
@@ -23,8 +21,8 @@ use crate::core::state::{Accepted, Latch, LatchName, Purpose, Standing, State};
 use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
 
-/// How often the tip is read again while acting (`GUARDS.md` 4).
-const REREAD_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// How often the tip is read again while acting, in milliseconds (`GUARDS.md` 4).
+const REREAD_EVERY_MS: i64 = 10_000;
 
 /// How often a batch that settles is looked at.
 const SETTLE_POLL: Duration = Duration::from_millis(500);
@@ -54,13 +52,16 @@ pub fn act<E: Read + Write>(
     state: &mut State,
 ) -> Result<Vec<(Purpose, Stopped)>, LedgerError> {
     let mut stops = Vec::new();
+    // One look for both purposes, counted by the clock that does not jump.
+    let mut reread = edges.clock().uptime_ms;
     for purpose in Purpose::ALL {
         if !assessment.judgement.may(purpose) || !state.app.rollouts.contains_key(&purpose) {
             continue;
         }
         let mut actor =
-            Actor { name, assessment, purpose, versions: versions(assessment), reread: None, edges, ledger, state };
+            Actor { name, assessment, purpose, versions: versions(assessment), reread, edges, ledger, state };
         let stopped = actor.run();
+        reread = actor.reread;
         actor.edges.release();
         let stopped = stopped?;
         let again = !matches!(stopped, Stopped::Done | Stopped::Paced(_));
@@ -83,7 +84,7 @@ struct Actor<'a, E, L> {
     assessment: &'a Assessment,
     purpose: Purpose,
     versions: BTreeMap<Id, Version>,
-    reread: Option<Timestamp>,
+    reread: i64,
     edges: &'a mut E,
     ledger: &'a mut L,
     state: &'a mut State,
@@ -176,14 +177,13 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         if !self.edges.local_freezes().is_empty() && !weaken::is(Weakened::FreezeBeforeWrite) {
             return Some(Stopped::Again("a freeze".into()));
         }
-        let now = self.edges.clock().wall;
-        let due = self.reread.is_none_or(|at| now.duration_since(at).abs() >= REREAD_EVERY);
-        if !due {
+        let now = self.edges.clock().uptime_ms;
+        if now - self.reread < REREAD_EVERY_MS {
             return None;
         }
-        let first = self.reread.replace(now).is_none();
+        self.reread = now;
         let tip = self.assessment.tip.as_ref().ok()?;
-        if !first && !self.edges.still(tip) && !weaken::is(Weakened::TipWhileActing) {
+        if !self.edges.still(tip) && !weaken::is(Weakened::TipWhileActing) {
             return Some(Stopped::Again("the branch moved on".into()));
         }
         None

@@ -83,7 +83,9 @@ pub struct Drift {
 /// Tells whether a hold is in force.
 pub fn held(trouble: Option<&Trouble>, now: Timestamp) -> bool {
     !weaken::is(Weakened::Emergency)
-        && trouble.and_then(|trouble| trouble.hold.as_ref()).is_some_and(|hold| hold.until.is_none_or(|until| now < until))
+        && trouble
+            .and_then(|trouble| trouble.hold.as_ref())
+            .is_some_and(|hold| hold.until.is_none_or(|until| now < until))
 }
 
 /// Tells whether drift of a resource is ignored as a whole.

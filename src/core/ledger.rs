@@ -565,6 +565,12 @@ impl State {
         for latch in [LatchName::State, LatchName::History, LatchName::Signature] {
             self.app.latches.remove(&latch);
         }
+        // The history that a freeze was seen in may be gone: from here on a verified commit can take it away.
+        for freeze in &mut self.app.freeze.freezes {
+            if let super::freeze::Source::Branch { commit: seen, .. } = &mut freeze.source {
+                *seen = commit.clone();
+            }
+        }
         self.app.last_verified = Some(commit.clone());
         self.app.converged = Some(commit.clone());
         self.app.watched = Watched::default();

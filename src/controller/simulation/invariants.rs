@@ -193,9 +193,9 @@ impl World {
     fn approved_op(&mut self, store: usize, app: usize, op: &Op) -> bool {
         let from = op.from.as_ref().map(|(digest, _)| *digest);
         let eye = self.eye(store, app);
-        eye.grants.iter().any(|grant| {
-            eye.shown_ops.get(&grant.digest).is_some_and(|shown| *shown == (op.id.clone(), from, op.to))
-        })
+        eye.grants
+            .iter()
+            .any(|grant| eye.shown_ops.get(&grant.digest).is_some_and(|shown| *shown == (op.id.clone(), from, op.to)))
     }
 
     fn check_resource(&mut self, pid: usize, store: usize, app: usize, credit: &Credit) {
@@ -213,9 +213,7 @@ impl World {
         if protected && (effect == Effect::Delete || op.verb == Verb::Delete) && !approved {
             self.broken("protected", format!("{} is removed or replaced unapproved", op.id));
         }
-        let trouble = resource.trouble.as_deref();
-        let hold = trouble.and_then(|trouble| trouble.hold.as_ref());
-        let held = hold.is_some_and(|hold| hold.until.is_none_or(|until| now < until));
+        let held = credit.held;
         let differs = resource.accepted.as_ref().map(|accepted| accepted.live) != object.as_ref().map(|o| o.digest);
         let emergency = differs
             && resource.accepted.is_some()
@@ -327,7 +325,9 @@ impl World {
                 && op.nature.vitals.has(Vitals::CONTENT);
             return if moved && op.class == Class::Move { Effect::Update } else { Effect::Delete };
         }
-        let source = if purpose == Purpose::Promote { commit } else {
+        let source = if purpose == Purpose::Promote {
+            commit
+        } else {
             op.source.as_ref().map_or(commit, |source| &source.commit)
         };
         let tree = self.repository.get(source).and_then(|commit| commit.sources[app].tree()).unwrap_or_default();
@@ -440,9 +440,10 @@ impl World {
             self.broken("growth_halt", format!("{} are created beside {inventory}", sum.creates));
         }
         if let Some(halt) = guards.group_halt {
-            let emptied = sum.removed.iter().filter(|(group, removed)| {
-                groups.get(*group).is_some_and(|had| *had >= halt.from && *removed >= had)
-            });
+            let emptied = sum
+                .removed
+                .iter()
+                .filter(|(group, removed)| groups.get(*group).is_some_and(|had| *had >= halt.from && *removed >= had));
             if emptied.count() >= halt.groups as usize {
                 self.broken("group_halt", "whole groups are emptied unapproved".to_owned());
             }
@@ -454,7 +455,8 @@ impl World {
 
     fn check_windows(&mut self, store: usize, app: usize, sum: &Measured, guards: &Guards, now: jiff::Timestamp) {
         let eye = self.eye(store, app).clone();
-        let kinds = [(&guards.window_deletes, guards.delete_halt, true), (&guards.window_changes, guards.change_halt, false)];
+        let kinds =
+            [(&guards.window_deletes, guards.delete_halt, true), (&guards.window_changes, guards.change_halt, false)];
         for (windows, halt, deletes) in kinds {
             for (window, times) in windows {
                 let Some(limit) = allowed(halt, eye.largest(*window, now)) else { continue };
@@ -462,13 +464,15 @@ impl World {
                 let length = SignedDuration::try_from(*window).unwrap_or(SignedDuration::MAX);
                 let planned: BTreeSet<&Id> =
                     sum.effects.iter().filter(|(_, effect)| counts(*effect)).map(|(id, _)| id).collect();
-                let before = eye.landed.iter().filter(|(at, _, effect)| {
-                    now.duration_since(*at) < length && counts(*effect)
-                });
+                let before =
+                    eye.landed.iter().filter(|(at, _, effect)| now.duration_since(*at) < length && counts(*effect));
                 let all: BTreeSet<&Id> = before.map(|(_, id, _)| id).chain(planned.iter().copied()).collect();
                 if !planned.is_empty() && all.len() > (limit * times) as usize {
                     let what = if deletes { "deleted" } else { "changed" };
-                    self.broken("window", format!("{} resources {what} within {window:?}, {limit} x{times}", all.len()));
+                    self.broken(
+                        "window",
+                        format!("{} resources {what} within {window:?}, {limit} x{times}", all.len()),
+                    );
                 }
             }
         }
@@ -502,8 +506,10 @@ impl World {
             return self.broken("approval_binding", format!("{by} approved {digest}, which is another plan"));
         }
         let fits = |at: jiff::Timestamp| now.duration_since(at) <= ttl || change;
-        let Some(grant) = eye.grants.iter_mut().find(|grant| grant.digest == *digest && !grant.used && fits(grant.at)) else {
-            return self.broken("approval_once", format!("the approval of {digest} was used before, lapsed or never given"));
+        let Some(grant) = eye.grants.iter_mut().find(|grant| grant.digest == *digest && !grant.used && fits(grant.at))
+        else {
+            return self
+                .broken("approval_once", format!("the approval of {digest} was used before, lapsed or never given"));
         };
         // A fleet's approval serves every application, each from its own ledger.
         grant.used = !fleet;
@@ -534,7 +540,9 @@ impl World {
     /// Called when everything is said to be as a commit wants it.
     pub fn check_converged(&mut self, pid: Option<usize>, store: usize, app: usize, commit: &CommitId) {
         let Some(pid) = pid else { return };
-        let _ = (store, app);
+        if self.eye(store, app).anchored.contains(commit) {
+            return;
+        }
         let revoked = self.processes[pid].seen[app].revoked.clone();
         if !self.repository.is_good(commit, &revoked, self.wall()) {
             self.broken("signature", format!("{commit:?} is converged to, unverified"));

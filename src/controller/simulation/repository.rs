@@ -306,7 +306,9 @@ impl Repository {
                     }
                 }
                 Outcome::Exempt(_) => {}
-                Outcome::Failed { code, message } => trusted.signature.push(Reason::new(code.as_str(), message.clone())),
+                Outcome::Failed { code, message } => {
+                    trusted.signature.push(Reason::new(code.as_str(), message.clone()))
+                }
             }
             let first_parent = first.contains(id);
             trusted.commits.push(Judged { commit, first_parent, signer, verdict: verdict.label().into(), why: None });

@@ -176,8 +176,10 @@ fn guards(random: &mut Random) -> Guards {
         guards.delete_halt = limit(random, 4, 10);
         guards.change_halt = limit(random, 8, 30);
         guards.drift_halt = limit(random, 4, 20);
-        guards.write_cap = Limit::Relative { over: 3 + u32::try_from(random.below(8)).unwrap_or(0), percent: 10, at_most: None };
-        guards.delete_cap = Limit::Relative { over: 1 + u32::try_from(random.below(3)).unwrap_or(0), percent: 2, at_most: None };
+        guards.write_cap =
+            Limit::Relative { over: 3 + u32::try_from(random.below(8)).unwrap_or(0), percent: 10, at_most: None };
+        guards.delete_cap =
+            Limit::Relative { over: 1 + u32::try_from(random.below(3)).unwrap_or(0), percent: 2, at_most: None };
     }
     if random.chance(200) {
         guards.growth_halt = None;
@@ -209,10 +211,7 @@ fn world(seed: u64, verbose: bool) -> World {
     let mut targets = Vec::new();
     for app in 0..apps {
         let guards = guards(&mut random);
-        let policy = TrustPolicy {
-            approvers: vec![PEOPLE[1].into(), PEOPLE[2].into()],
-            ..TrustPolicy::default()
-        };
+        let policy = TrustPolicy { approvers: vec![PEOPLE[1].into(), PEOPLE[2].into()], ..TrustPolicy::default() };
         let target = Digest::of_parts([format!("target-{app}")]);
         settings.push(Settings {
             name: format!("app-{app}").into(),
@@ -253,11 +252,7 @@ fn world(seed: u64, verbose: bool) -> World {
 
 fn faults(random: &mut Random) -> Faults {
     let rate = |random: &mut Random, most: usize| u32::try_from(random.below(most)).unwrap_or(0);
-    let mut faults = Faults {
-        meanwhile: rate(random, 25),
-        slow: rate(random, 400),
-        ..Faults::default()
-    };
+    let mut faults = Faults { meanwhile: rate(random, 25), slow: rate(random, 400), ..Faults::default() };
     // Not everything at once: a world in which nothing ever succeeds shows nothing.
     for _ in 0..random.below(4) {
         match random.below(8) {
@@ -411,7 +406,8 @@ fn unconverged(world: &World, app: usize) -> Option<String> {
     let tree = world.repository.at_tip().sources[app].tree().unwrap_or_default();
     let state = world.durable(0, app);
     let objects = &world.targets[app].objects;
-    let is = |id, thing: &super::repository::Thing| objects.get(id).is_some_and(|object| object.digest == thing.digest());
+    let is =
+        |id, thing: &super::repository::Thing| objects.get(id).is_some_and(|object| object.digest == thing.digest());
     if let Some((id, _)) = tree.iter().find(|(id, thing)| !is(*id, *thing)) {
         return Some(format!("{id} of {app} is not as the tip wants it"));
     }

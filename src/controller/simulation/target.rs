@@ -99,8 +99,7 @@ impl Target {
             (Verb::Create, Some(_)) => Some("something is there".into()),
             (Verb::Update | Verb::Delete, None) => Some("it is gone".into()),
             (Verb::Update | Verb::Delete, Some(object)) => {
-                let same =
-                    from.is_some_and(|(digest, version)| *digest == object.digest && *version == object.spelt());
+                let same = from.is_some_and(|(digest, version)| *digest == object.digest && *version == object.spelt());
                 (!same).then(|| "it was changed meanwhile".into())
             }
         }

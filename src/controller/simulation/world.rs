@@ -205,6 +205,10 @@ impl World {
     pub fn reboot(&mut self) {
         self.boot += 1;
         self.booted = self.now;
+        // Nobody knows how long the machine was off: an hour is believed.
+        for eye in self.eyes.values_mut() {
+            eye.counted_at = None;
+        }
     }
 
     /// Lets time pass.
@@ -283,7 +287,11 @@ impl World {
     /// Fetches the branch.
     pub fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
         let faults = self.faults;
-        if self.random.chance(faults.fetch) { Err("the host does not answer".into()) } else { Ok(self.repository.tip.clone()) }
+        if self.random.chance(faults.fetch) {
+            Err("the host does not answer".into())
+        } else {
+            Ok(self.repository.tip.clone())
+        }
     }
 
     /// Notes that something now withholds writes.
