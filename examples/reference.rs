@@ -9,12 +9,13 @@ fn main() {
         "guards" => holdfast::config::guard_table_markdown(),
         "schema" => format!("{:#}\n", holdfast::config::schema()),
         "cli" => cli(),
+        "metrics" => holdfast::controller::metrics::reference_markdown(),
         _ => {
-            eprintln!("usage: reference configuration|guards|schema|cli");
+            eprintln!("usage: reference configuration|guards|schema|cli|metrics");
             std::process::exit(64);
         }
     };
-    print!("{}\n", text.trim_end());
+    println!("{}", text.trim_end());
 }
 
 /// Returns the reference of the command line, one section per command.

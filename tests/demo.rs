@@ -1,16 +1,6 @@
-//! `holdfast demo`, `init` and `doctor` through the real binary.
+//! `holdfast demo` through the real binary.
 
-use std::path::Path;
 use std::process::{Command, Output};
-
-fn holdfast(at: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_holdfast"))
-        .current_dir(at)
-        .env_remove("HOLDFAST_CONFIG")
-        .args(arguments)
-        .output()
-        .expect("the binary runs")
-}
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

@@ -4,6 +4,7 @@
 //! A receiver proves the sender as the freeze API does: `X-Holdfast-Signature` is `sha256=` and the hexadecimal HMAC-SHA256 of
 //! `X-Holdfast-Timestamp`, a full stop, and the body. `X-Holdfast-Delivery` stays the same when an alert is sent again.
 
+mod reach;
 mod secret;
 
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use sha2::Sha256;
 
 use crate::config::{Event, Notify};
+
+pub use reach::{Unreached, reach};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);

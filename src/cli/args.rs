@@ -109,6 +109,9 @@ pub struct Init {
     /// OpenSSH's allowed_signers file of those who may sign
     #[arg(long)]
     pub allowed_signers: Option<PathBuf>,
+    /// OpenPGP certificates of those who may sign
+    #[arg(long)]
+    pub keyring: Option<PathBuf>,
     /// The application's name
     #[arg(long, default_value = "app")]
     pub name: String,

@@ -1,17 +1,14 @@
 //! `backtest`: what the guards would have done on past pushes.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::args::{self, Cli, Output};
-use super::{CONFIG, Done, Failure, backtest_text, chosen, print_json, style};
+use super::{CONFIG, Done, Failure, backtest_text, chosen, print_json, progress, style};
 use crate::clock::MachineClock;
 use crate::config::{self, Application, Config, ConfigErrors, Override};
 use crate::controller::backtest::{Ask, Report, backtest};
@@ -81,25 +78,10 @@ fn document((place, report): &(Place, Report)) -> Result<serde_json::Value, serd
 
 fn judge(place: Place) -> Result<(Place, Report), Failure> {
     let renderer = Renderer::new(render::Render::Plain, &place.path, render::Limits::default())?;
-    let bar = bar();
-    let began = Instant::now();
-    let report = backtest(&place.snapshot, &renderer, &place.ask, &mut |done, all| {
-        // What takes less than a second needs no bar.
-        if began.elapsed() > Duration::from_secs(1) {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        }
-    })?;
-    bar.finish_and_clear();
+    let bar = progress::bar("pushes");
+    let report = backtest(&place.snapshot, &renderer, &place.ask, &mut |done, all| bar.at(done, all))?;
+    bar.finish();
     Ok((place, report))
-}
-
-/// A progress bar, on a terminal.
-fn bar() -> ProgressBar {
-    let terminal = std::io::stderr().is_terminal();
-    let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("  {pos} of {len} pushes  {wide_bar}  {eta} left");
-    ProgressBar::with_draw_target(None, target).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Opens a repository that needs no configuration.
@@ -123,7 +105,7 @@ fn in_repository(
         repository,
         path: args.path.clone(),
         snapshot,
-        ask: Ask { tip, guards, other, last: args.last, since },
+        ask: Ask { tip, guards, other, last: args.last, since, partial: true },
         guards: called("the default guards", &args.set),
     })
 }
@@ -138,13 +120,22 @@ fn of_application(
 ) -> Result<Place, Failure> {
     let remote = remote_of(app).map_err(Failure::new)?;
     let mirror = Mirror::open(&git::directory_for(&config.controller.state_dir, &remote.url))?;
+    let spinner = progress::spinner(&format!("fetching {}", remote.url));
     let tip = mirror.fetch(&remote, &Wanted::default(), &AtomicBool::new(false))?.tip;
+    spinner.finish_and_clear();
     Ok(Place {
         name: Some(app.name.to_string()),
         repository: app.source.url.clone(),
         path: if app.source.path.is_empty() { ".".to_owned() } else { app.source.path.clone() },
         snapshot: mirror.snapshot()?,
-        ask: Ask { tip, guards: app.guards.clone(), other: compared(&app.guards, plain), last: args.last, since },
+        ask: Ask {
+            tip,
+            guards: app.guards.clone(),
+            other: compared(&app.guards, plain),
+            last: args.last,
+            since,
+            partial: false,
+        },
         guards: called("its guards", &args.set),
     })
 }

@@ -37,6 +37,13 @@ pub(super) fn print(head: &Head<'_>, report: &Report, style: Style) -> String {
     if report.cut_off {
         let _ = writeln!(out, "  the clone is shallow: what was before is not known; `git fetch --unshallow` gets it");
     }
+    if report.without_content > 0 {
+        let _ = writeln!(
+            out,
+            "  the clone lacks the content of {}: they are judged by their names and ids, as no version bumps",
+            count(report.without_content, "file", "files")
+        );
+    }
     totals(&mut out, summary);
     let held: Vec<&PushReport> = report.pushes.iter().rev().filter(|push| push.is_held()).collect();
     if !held.is_empty() {

@@ -8,19 +8,17 @@ use std::sync::atomic::AtomicBool;
 use serde_json::json;
 
 use super::args::{self, Cli, Output};
-use super::{Done, Failure, chosen, load, print_json, style, text};
+use super::{Done, Failure, chosen, load, print_json, put, style, text};
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
-use crate::controller::assess::assess;
-use crate::controller::book::Scratch;
 use crate::controller::edges::Read as _;
-use crate::controller::live::{Live, local_freezes};
-use crate::controller::report::{self, LatchStatus, Status};
-use crate::controller::run::settings;
-use crate::core::freeze;
+use crate::controller::live::Live;
+use crate::controller::report::Status;
+use crate::controller::{operate, view};
+use crate::core::govern::govern;
 use crate::core::reason::Reason;
-use crate::core::state::{LatchName, State};
-use crate::store::{self, EVERY, Filter, Ledger, Mode, StoreError};
+use crate::core::state::LatchName;
+use crate::store::{Ledger, Mode, StoreError};
 
 /// Opens the ledger to look at it; `None` when there is none yet.
 fn reader(config: &Config) -> Result<Option<Ledger>, Failure> {
@@ -29,21 +27,6 @@ fn reader(config: &Config) -> Result<Option<Ledger>, Failure> {
         Err(StoreError::Missing { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Judges an application now, without writing anything.
-fn judge(app: &Application, config: &Config, ledger: Option<&Ledger>, rev: Option<String>) -> Result<Status, Failure> {
-    let (mut state, every, id) = match ledger {
-        Some(ledger) => (ledger.load(&app.name)?, ledger.load(EVERY)?, ledger.id().clone()),
-        None => (State::default(), State::default(), Arc::from("none")),
-    };
-    let mut live = Live::open(app, &config.controller.state_dir, Arc::new(AtomicBool::new(false)))?;
-    live.at_rev(rev);
-    let started = std::time::Instant::now();
-    let mut scratch = Scratch::new(id, app.name.clone(), every);
-    let settings = settings(app);
-    let assessment = assess(&settings, &mut live, &mut scratch, &mut state)?;
-    Ok(report::status(&app.name, &assessment, &state, started.elapsed().as_secs_f64(), Vec::new()))
 }
 
 /// `status`: what the last cycle found, and what freezes now.
@@ -55,68 +38,20 @@ pub(super) fn status(cli: &Cli, name: Option<&str>) -> Done {
         Err(failure) => return unusable(cli, &apps, &failure),
     };
     let mut statuses = Vec::new();
-    let mut documents = Vec::new();
     for app in apps {
-        let last = ledger.as_ref().map(|ledger| last_status(app, &config, ledger)).transpose()?.flatten();
-        documents.push(match &last {
-            Some(status) => serde_json::to_value(status)?,
-            None => unobserved(app),
-        });
-        if last.is_none() && cli.output == Output::Text {
-            println!("{:<8} not observed yet: start the controller with `holdfast run`", app.name);
-        }
-        statuses.push(last);
+        let last = ledger.as_ref().map(|ledger| view::last_status(app, &config, ledger)).transpose()?.flatten();
+        statuses.push((app, last));
     }
     if cli.output == Output::Json {
-        return print_json(&json!({ "applications": documents }));
+        return print_json(&view::status_document(&statuses)?);
     }
-    for status in statuses.iter().flatten() {
-        print!("{}", text::status(status, MachineClock::wall(), style(cli)));
+    for (app, status) in &statuses {
+        match status {
+            Some(status) => put(&text::status(status, MachineClock::wall(), style(cli)))?,
+            None => println!("{:<8} not observed yet: start the controller with `holdfast run`", app.name),
+        }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says that nothing is known of an application yet.
-fn unobserved(app: &Application) -> serde_json::Value {
-    let reason = Reason::new("observe_for", "not observed yet: start the controller with `holdfast run`");
-    let latch = json!({ "name": "OBSERVE", "scope": "all", "since": MachineClock::wall(), "reasons": [reason], "clear": "holdfast run" });
-    json!({ "name": app.name, "mode": app.guards.mode, "writes": { "promotion": false, "healing": false }, "latches": [latch],
-        "source": { "behind": 0 }, "inventory": 0, "drift": { "missing": 0, "changed": 0, "extra": 0, "byClass": {} } })
-}
-
-/// Returns the last cycle's report, brought up to date with freezes: those of commands hold from now on.
-fn last_status(app: &Application, config: &Config, ledger: &Ledger) -> Result<Option<Status>, Failure> {
-    let Some(report) = ledger.get_report(&app.name)? else { return Ok(None) };
-    let mut status: Status = serde_json::from_str(&report.json)?;
-    let state = ledger.load(&app.name)?;
-    let every = ledger.load(EVERY)?;
-    let now = MachineClock::wall();
-    let mut reasons: Vec<Reason> = local_freezes(app, &config.controller.state_dir);
-    for state in [&every, &state] {
-        let logical = state.app.clock.as_ref().map_or(now, |clock| clock.advance(&MachineClock::read()).now);
-        reasons.extend(state.app.freeze.active(&app.name, logical).into_iter().map(freeze::reason));
-    }
-    let known =
-        status.latches.iter().position(|latch| latch.name == LatchName::Freeze).map(|at| status.latches.remove(at));
-    if !reasons.is_empty() {
-        let since = state.app.freeze.freezes.iter().chain(&every.app.freeze.freezes).map(|freeze| freeze.since).min();
-        status.writes = report::Writes { promotion: false, healing: false };
-        status.latches.insert(
-            0,
-            LatchStatus {
-                name: LatchName::Freeze,
-                scope: "all".into(),
-                since: since.or(known.map(|known| known.since)).unwrap_or(now),
-                reasons,
-                clear: format!(
-                    "remove the FREEZE by a verified commit; one set by a person: holdfast thaw {}",
-                    app.name
-                ),
-                digest: None,
-            },
-        );
-    }
-    Ok(Some(status))
 }
 
 /// Says what a ledger that cannot be used means: STATE, for every application.
@@ -152,7 +87,7 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
     let ledger = reader(&config)?;
     let mut statuses = Vec::new();
     for app in chosen(&config, args.app.as_deref())? {
-        let status = judge(app, &config, ledger.as_ref(), args.rev.clone())?;
+        let status = view::judge(app, &config, ledger.as_ref(), args.rev.clone())?;
         if let (Some(rev), Some(why)) = (&args.rev, &status.source.error) {
             return Err(Failure::new(format!("plan {rev:?} for {}: {why}", app.name)));
         }
@@ -163,11 +98,10 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
     }
     let code = if args.exit_code { exit_code(&statuses) } else { 0 };
     if cli.output == Output::Json {
-        let plans = statuses.iter().map(flat).collect::<Result<Vec<_>, _>>()?;
-        print_json(&json!({ "applications": plans }))?;
+        print_json(&view::plan_document(&statuses)?)?;
     } else {
         for status in &statuses {
-            print!("{}", text::plan(status, style(cli)));
+            put(&text::plan(status, style(cli)))?;
         }
     }
     Ok(ExitCode::from(code))
@@ -176,22 +110,7 @@ pub(super) fn plan(cli: &Cli, args: &args::Plan) -> Done {
 /// Remembers a change that was shown, so that an approval of it is told from a slip of the fingers.
 fn remember(config: &Config, app: &Application, change: crate::core::resource::Digest) -> Result<(), Failure> {
     let ledger = Ledger::open(&config.controller.state_dir, Mode::Writer)?;
-    Ok(ledger.put_report(&shown(app, change), MachineClock::wall(), "{}")?)
-}
-
-/// Returns the key under which a change that was shown is remembered.
-pub(super) fn shown(app: &Application, change: crate::core::resource::Digest) -> String {
-    format!("{}/shown/{change}", app.name)
-}
-
-/// Puts the operations and commits of a plan beside it, as `INTERFACE.md` has them.
-fn flat(status: &Status) -> Result<serde_json::Value, serde_json::Error> {
-    let mut value = serde_json::to_value(status)?;
-    if let Some(plan) = &status.plan {
-        value["operations"] = serde_json::to_value(&plan.operations)?;
-        value["commits"] = serde_json::to_value(&plan.commits)?;
-    }
-    Ok(value)
+    Ok(ledger.put_report(&operate::shown(app, change), MachineClock::wall(), "{}")?)
 }
 
 fn exit_code(statuses: &[Status]) -> u8 {
@@ -215,15 +134,13 @@ pub(super) fn drift(cli: &Cli, name: Option<&str>) -> Done {
     let ledger = reader(&config)?;
     let mut statuses = Vec::new();
     for app in chosen(&config, name)? {
-        statuses.push(judge(app, &config, ledger.as_ref(), None)?);
+        statuses.push(view::judge(app, &config, ledger.as_ref(), None)?);
     }
     if cli.output == Output::Json {
-        let drifts: Vec<_> =
-            statuses.iter().map(|status| json!({ "name": status.name, "drift": status.drift })).collect();
-        return print_json(&json!({ "applications": drifts }));
+        return print_json(&view::drift_document(&statuses));
     }
     for status in &statuses {
-        print!("{}", text::drift(status, MachineClock::wall(), style(cli)));
+        put(&text::drift(status, MachineClock::wall(), style(cli)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -238,29 +155,17 @@ pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
         println!("nothing happened yet: start the controller with `holdfast run`");
         return Ok(ExitCode::SUCCESS);
     };
-    let mut rows: Vec<(Arc<str>, store::Entry)> = Vec::new();
-    let names = chosen(&config, args.app.as_deref())?.into_iter().map(|app| app.name.clone()).chain([Arc::from(EVERY)]);
-    for name in names {
-        rows.extend(ledger.history(&name, &Filter::default(), args.last)?.into_iter().map(|row| (name.clone(), row)));
-    }
-    rows.sort_by(|a, b| (b.1.at, b.1.seq).cmp(&(a.1.at, a.1.seq)));
-    rows.truncate(args.last);
+    let rows = view::history(&chosen(&config, args.app.as_deref())?, &ledger, args.last)?;
     if cli.output == Output::Json {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(app, row)| {
-                let fact: serde_json::Value = serde_json::from_str(&row.json).unwrap_or_default();
-                json!({ "application": app, "seq": row.seq, "at": row.at, "kind": row.kind, "fact": fact })
-            })
-            .collect();
-        return print_json(&json!({ "history": rows }));
+        return print_json(&view::history_document(&rows));
     }
     for (app, row) in &rows {
         let mut text = row.json.clone();
         if text.chars().count() > 160 {
             text = text.chars().take(160).chain(['…']).collect();
         }
-        println!("{}  {app:<8} {:>6}  {:<16} {text}", row.at.strftime("%Y-%m-%d %H:%M:%S"), row.seq, row.kind);
+        let at = row.at.strftime("%Y-%m-%d %H:%M:%S");
+        put(&format!("{at}  {app:<8} {:>6}  {:<16} {text}\n", row.seq, row.kind))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -290,7 +195,7 @@ pub(super) fn verify(cli: &Cli, args: &args::Verify) -> Done {
             (state.app.converged, state.app.last_verified) = (Some(base.clone()), Some(base));
         }
         let trusted = live
-            .trust(&state, &tip)
+            .trust(&state, &tip, &govern(&state, &app.governing()).policy)
             .map_err(|why| Failure::new(format!("judge the range to {}: {why}", tip.short())))?;
         failed |= !trusted.signature.is_empty() || trusted.history.is_some();
         let rows = verdicts.entry(app.name.clone()).or_default();

@@ -6,12 +6,15 @@ mod args;
 mod backtest;
 mod backtest_text;
 mod demo;
+mod doctor;
 mod init;
 mod look;
 mod operate;
+mod operations_text;
+mod progress;
 mod text;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -72,8 +75,21 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// Lets the program end quietly when whoever read its output is gone (`holdfast history | head`): `println!` can only panic.
+fn end_quietly_with_the_reader() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let what = panic.payload_as_str().unwrap_or_default();
+        if what.starts_with("failed printing to stdout") && what.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        before(panic);
+    }));
+}
+
 /// Runs the command line; the only entry.
 pub fn main() -> ExitCode {
+    end_quietly_with_the_reader();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -131,7 +147,7 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Backtest(args) => backtest::run(cli, args),
         Command::Demo(args) => demo::demo(cli, args),
         Command::Init(args) => init::init(cli, args),
-        Command::Doctor => Err(Failure::new("this command is not part of this build yet")),
+        Command::Doctor => doctor::doctor(cli),
     }
 }
 
@@ -153,8 +169,17 @@ fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Applicat
 }
 
 fn print_json(value: &impl serde::Serialize) -> Done {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    put(&format!("{}\n", serde_json::to_string_pretty(value)?))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a text that may be long; whoever closed the pipe has read enough.
+fn put(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }
 
 fn style(cli: &Cli) -> text::Style {
@@ -165,7 +190,7 @@ fn style(cli: &Cli) -> text::Style {
 fn run_controller(cli: &Cli, once: bool) -> Done {
     let config = load(cli)?;
     let wake = Arc::new(Wake::default());
-    let mut controller = Controller::open(&config, &wake.stop).map_err(|error| match error {
+    let mut controller = Controller::open(&config, &wake).map_err(|error| match error {
         RunError::Lock(error) => {
             Failure::from(error).hint("only one controller may run on a state directory; stop the other one first")
         }
@@ -184,6 +209,5 @@ fn run_controller(cli: &Cli, once: bool) -> Done {
         }
         signalled.shut_down();
     });
-    controller.run(&wake);
-    Ok(ExitCode::SUCCESS)
+    Ok(controller.run().map(|()| ExitCode::SUCCESS)?)
 }

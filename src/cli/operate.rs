@@ -10,19 +10,16 @@ use super::args::{self, Cli};
 use super::{Done, Failure, chosen, load};
 use crate::clock::MachineClock;
 use crate::config::{Application, Config, parse_duration};
+use crate::controller::alerting::Receivers;
 use crate::controller::edges::Read as _;
 use crate::controller::live::Live;
-use crate::controller::report::Status;
-use crate::core::approval::{self, Wanted};
+use crate::controller::operate::{self, Actor, Desk, OperateError};
 use crate::core::clock::Clock;
 use crate::core::freeze::Parsed;
 use crate::core::ledger::Fact;
 use crate::core::resource::{AnchorSeen, Digest, Id};
-use crate::core::state::{Approval, Hold, State};
-use crate::store::{CommitError, ControllerLock, EVERY, Ledger, Mode, StoreError};
-
-/// How many times a fact is tried again because another process wrote meanwhile.
-const TRIES: usize = 50;
+use crate::core::state::Hold;
+use crate::store::{ControllerLock, Ledger, Mode, StoreError};
 
 fn user() -> Arc<str> {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME"));
@@ -34,25 +31,32 @@ fn writer(config: &Config) -> Result<Ledger, Failure> {
     Ok(Ledger::open(&config.controller.state_dir, Mode::Writer)?)
 }
 
-/// Commits what `decide` makes of the newest state, until nobody else wrote in between.
-fn commit(
-    ledger: &Ledger,
-    app: &str,
-    mut decide: impl FnMut(&State) -> Result<Vec<Fact>, Failure>,
-) -> Result<(), Failure> {
-    for _ in 0..TRIES {
-        let mut state = ledger.load(app)?;
-        let facts = decide(&state)?;
-        if facts.is_empty() {
-            return Ok(());
-        }
-        match ledger.commit(app, state.seq, &facts, &mut state, None) {
-            Ok(_) => return Ok(()),
-            Err(CommitError::Moved { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// What a command works with.
+struct Counter {
+    config: Config,
+    ledger: Ledger,
+    receivers: Receivers,
+}
+
+impl Counter {
+    fn new(config: Config, ledger: Ledger) -> Self {
+        let receivers = Receivers::of(&config.controller.notify);
+        Self { config, ledger, receivers }
     }
-    Err(Failure::new("write to the ledger: other processes kept writing to it").hint("try again"))
+
+    fn open(cli: &Cli) -> Result<Self, Failure> {
+        let config = load(cli)?;
+        let ledger = writer(&config)?;
+        Ok(Self::new(config, ledger))
+    }
+
+    fn desk(&self) -> Desk<'_> {
+        Desk { config: &self.config, ledger: &self.ledger, receivers: &self.receivers }
+    }
+}
+
+fn actor() -> Actor {
+    Actor { by: user(), via: "local" }
 }
 
 fn until(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
@@ -73,23 +77,18 @@ pub(super) fn freeze(cli: &Cli, args: &args::Freeze) -> Done {
     }
     let config = load(cli)?;
     let what = Parsed { reason: Some(args.reason.clone()), until: until(args.until.as_deref())?, ..Parsed::default() };
-    let names = names(&config, &args.apps, args.all)?;
+    let names = names(&config, &args.apps)?;
     let ledger = match writer(&config) {
         Ok(ledger) => ledger,
-        Err(failure) if args.all => return freeze_by_file(&config, args, &failure),
+        Err(failure) if args.all => return freeze_by_file(&config, &what, &failure),
         Err(failure) => {
             return Err(
                 failure.hint("`holdfast freeze --all` works without the ledger, by a file in the state directory")
             );
         }
     };
-    let by = user();
-    for name in &names {
-        commit(&ledger, name, |state| {
-            let frozen = state.app.freeze.with_operator(&by, "local", what.clone(), MachineClock::wall());
-            Ok(frozen.map(|(state, change)| Fact::Freezes { state, change }).into_iter().collect())
-        })?;
-    }
+    let counter = Counter::new(config, ledger);
+    counter.desk().freeze(&names, &what, &actor())?;
     let what = if args.all { "all applications".to_owned() } else { args.apps.join(", ") };
     println!("frozen: {what}. Nothing is written to their targets; drift is still detected and reported.");
     println!("to lift it: holdfast thaw {}", if args.all { "--all".to_owned() } else { args.apps.join(" ") });
@@ -97,23 +96,14 @@ pub(super) fn freeze(cli: &Cli, args: &args::Freeze) -> Done {
 }
 
 /// The freeze of last resort: a file, when the ledger cannot be used.
-fn freeze_by_file(config: &Config, args: &args::Freeze, failure: &Failure) -> Done {
-    let path = config.controller.state_dir.join("FREEZE");
-    std::fs::create_dir_all(&config.controller.state_dir)?;
-    let mut text = format!("reason: {}\n", serde_json::to_string(&args.reason)?);
-    if let Some(until) = &args.until {
-        text.push_str(&format!("until: {until}\n"));
-    }
-    std::fs::write(&path, text)?;
+fn freeze_by_file(config: &Config, what: &Parsed, failure: &Failure) -> Done {
+    let path = operate::freeze_by_file(config, what)?;
     println!("the ledger cannot be used ({}); frozen by the file {}", failure.message.trim_end(), path.display());
     println!("to lift it: remove that file");
     Ok(ExitCode::SUCCESS)
 }
 
-fn names(config: &Config, apps: &[String], all: bool) -> Result<Vec<Arc<str>>, Failure> {
-    if all {
-        return Ok(vec![EVERY.into()]);
-    }
+fn names(config: &Config, apps: &[String]) -> Result<Vec<Arc<str>>, Failure> {
     apps.iter().map(|name| Ok(chosen(config, Some(name))?[0].name.clone())).collect()
 }
 
@@ -122,47 +112,16 @@ pub(super) fn thaw(cli: &Cli, args: &args::Thaw) -> Done {
     if args.apps.is_empty() && !args.all {
         return Err(Failure::usage("name the applications to thaw, or say --all"));
     }
-    let config = load(cli)?;
-    let ledger = writer(&config)?;
-    let mut names = names(&config, &args.apps, args.all)?;
-    if args.all {
-        names.extend(config.applications.iter().map(|app| app.name.clone()));
-    }
-    let mut lifted = 0;
-    for name in &names {
-        commit(&ledger, name, |state| {
-            let thawed = state.app.freeze.without_operator(name);
-            lifted += usize::from(thawed.is_some());
-            let why = args.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            Ok(thawed
-                .map(|(state, change)| Fact::Freezes { state, change: format!("{change} by {}{why}", user()) })
-                .into_iter()
-                .collect())
-        })?;
-    }
-    for app in config.applications.iter().filter(|app| args.all || args.apps.iter().any(|name| **name == *app.name)) {
-        let state = ledger.load(&app.name)?;
-        let left = state.app.freeze.active(&app.name, MachineClock::wall());
-        let every = ledger.load(EVERY)?;
-        let everywhere = every.app.freeze.active(&app.name, MachineClock::wall());
-        for freeze in left {
-            println!("{} is still {}", app.name, crate::core::freeze::reason(freeze).message);
-            println!("  a FREEZE on the branch is lifted by a verified commit that removes it");
-        }
-        for freeze in everywhere {
-            println!(
-                "{} is still {}; lift it with: holdfast thaw --all",
-                app.name,
-                crate::core::freeze::reason(freeze).message
-            );
-        }
-        for reason in crate::controller::live::local_freezes(app, &config.controller.state_dir) {
-            println!("{} is still {}", app.name, reason.message);
-        }
+    let counter = Counter::open(cli)?;
+    let names = if args.all { Vec::new() } else { names(&counter.config, &args.apps)? };
+    let thawed = counter.desk().thaw(&names, args.reason.as_deref(), &actor())?;
+    for still in &thawed.still {
+        println!("{} is still {}", still.app, still.message);
+        println!("  {}", still.lift);
     }
     println!(
         "{}",
-        if lifted == 0 {
+        if thawed.lifted == 0 {
             "nothing was frozen by a command"
         } else {
             "thawed: a fresh observation and a new plan come first"
@@ -173,38 +132,27 @@ pub(super) fn thaw(cli: &Cli, args: &args::Thaw) -> Done {
 
 /// `approve`
 pub(super) fn approve(cli: &Cli, args: &args::Approve) -> Done {
-    let config = load(cli)?;
-    let app = chosen(&config, Some(&args.app))?[0];
+    let counter = Counter::open(cli)?;
+    let app = chosen(&counter.config, Some(&args.app))?[0];
     let digest: Digest =
         args.digest.parse().map_err(|error: crate::core::resource::NotADigest| Failure::usage(error.to_string()))?;
-    let ledger = writer(&config)?;
-    let by = user();
-    let what = known(&ledger, app, digest)?;
-    if what.is_none() && ledger.get_report(&super::look::shown(app, digest))?.is_none() {
-        return Err(Failure::new(format!(
-            "refused: nothing of {} that is held, parked or was shown has the digest {digest}",
-            app.name
-        ))
-        .hint("look at what is held: holdfast status; before a merge: holdfast plan APP --rev REV"));
-    }
-    for name in sharing(&ledger, &config, app, digest)? {
-        let Some(app) = config.application(&name) else { continue };
-        commit(&ledger, &name, |state| {
-            if let Some(used) = state.app.approvals.iter().find(|known| known.digest == digest && known.used) {
-                return Err(Failure::new(format!(
-                    "{digest} was approved before (by {}) and used: an approval serves once",
-                    used.by
-                ))
-                .hint("look at what is held now: holdfast status"));
+    let actor = actor();
+    let what = counter.desk().approve(app, digest, &actor).map_err(|error| {
+        let hint = match &error {
+            OperateError::NothingHeld { .. } => {
+                Some("look at what is held: holdfast status; before a merge: holdfast plan APP --rev REV")
             }
-            let wanted = Wanted { digest: &digest, change: None, seen: state.now(), contributors: &[] };
-            if let Some(why) = approval::refusal(&by, &wanted, &app.trust.policy, &app.guards, state.now()) {
-                return Err(Failure::new(format!("not approved: {why}")));
-            }
-            let approval = Approval { digest, by: by.clone(), via: "local".into(), at: state.now(), used: false };
-            Ok(vec![Fact::Approved { approval }])
-        })?;
-    }
+            OperateError::Used { .. } => Some("look at what is held now: holdfast status"),
+            OperateError::NotAnApprover(_) => Some("have a person approve who is listed and has no part in it"),
+            _ => None,
+        };
+        let failure = Failure::from(error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    let by = &actor.by;
     match what {
         Some(what) => {
             println!("approved: {what}, by {by}; used once, good for {} min", app.guards.approval_ttl.as_secs() / 60)
@@ -214,37 +162,6 @@ pub(super) fn approve(cli: &Cli, args: &args::Approve) -> Done {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says what a digest is of, if it is of something that is held now.
-fn known(ledger: &Ledger, app: &Application, digest: Digest) -> Result<Option<String>, Failure> {
-    let Some(report) = ledger.get_report(&app.name)? else { return Ok(None) };
-    let status: Status = serde_json::from_str(&report.json)?;
-    if status.latches.iter().any(|latch| latch.digest == Some(digest)) {
-        return Ok(Some("what is held".to_owned()));
-    }
-    if let Some(parked) = status.parked.iter().find(|parked| parked.digest == digest) {
-        return Ok(Some(format!("{} of {}", parked.effect, parked.resource)));
-    }
-    if status.configuration.is_some_and(|configuration| configuration.digest == digest) {
-        return Ok(Some("the loosened configuration".to_owned()));
-    }
-    let plan = status.plan.is_some_and(|plan| plan.digest == digest || plan.change == digest);
-    Ok(plan.then(|| "the plan".to_owned()))
-}
-
-/// Returns the applications that are held under one digest: a fleet's approval lets all of them go.
-fn sharing(ledger: &Ledger, config: &Config, app: &Application, digest: Digest) -> Result<Vec<Arc<str>>, Failure> {
-    let mut names = vec![app.name.clone()];
-    for other in config.applications.iter().filter(|other| other.name != app.name && other.source.url == app.source.url)
-    {
-        let Some(report) = ledger.get_report(&other.name)? else { continue };
-        let status: Status = serde_json::from_str(&report.json)?;
-        if status.latches.iter().any(|latch| latch.digest == Some(digest)) {
-            names.push(other.name.clone());
-        }
-    }
-    Ok(names)
 }
 
 /// Finds the application that has a resource.
@@ -273,16 +190,15 @@ fn having<'a>(
 
 /// `hold`
 pub(super) fn hold(cli: &Cli, args: &args::Hold) -> Done {
-    let config = load(cli)?;
-    let ledger = writer(&config)?;
+    let counter = Counter::open(cli)?;
     let id = Id::new(args.resource.as_str());
-    let app = having(&config, &ledger, args.app.as_deref(), &id)?;
+    let app = having(&counter.config, &counter.ledger, args.app.as_deref(), &id)?;
     let time = args
         .time
         .as_deref()
         .map(|text| parse_duration(text).map_err(|why| Failure::usage(format!("--for {text}: {why}"))))
         .transpose()?;
-    commit(&ledger, &app.name, |state| {
+    counter.desk().commit(&app.name, |state| -> Result<_, Failure> {
         let now =
             state.app.clock.as_ref().map_or_else(MachineClock::wall, |clock| clock.advance(&MachineClock::read()).now);
         let until =
@@ -301,11 +217,10 @@ pub(super) fn hold(cli: &Cli, args: &args::Hold) -> Done {
 
 /// `release`
 pub(super) fn release(cli: &Cli, args: &args::Release) -> Done {
-    let config = load(cli)?;
-    let ledger = writer(&config)?;
+    let counter = Counter::open(cli)?;
     let id = Id::new(args.resource.as_str());
-    let app = having(&config, &ledger, args.app.as_deref(), &id)?;
-    commit(&ledger, &app.name, |state| {
+    let app = having(&counter.config, &counter.ledger, args.app.as_deref(), &id)?;
+    counter.desk().commit(&app.name, |state| -> Result<_, Failure> {
         let Some(trouble) =
             state.trouble(&id).filter(|trouble| trouble.hold.is_some() || trouble.quarantined.is_some())
         else {
@@ -346,12 +261,13 @@ pub(super) fn reanchor(cli: &Cli, args: &args::Reanchor) -> Done {
     let tip = live.fetch().map_err(|why| Failure::new(why.to_string()))?;
     let snapshot = live.snapshot().ok_or_else(|| Failure::new("the repository was not read"))?;
     let commit_id = snapshot.resolve(&app.source.branch, &args.commit)?;
-    let anchor = match live.directory().read_anchor() {
+    let anchor = match live.read_anchor() {
         AnchorSeen::Present(anchor) => Some(Box::new(anchor)),
         AnchorSeen::Absent => None,
         AnchorSeen::Unread(why) => return Err(Failure::new(format!("the target's anchor cannot be read: {why}"))),
     };
-    commit(&ledger, &app.name, |_| {
+    let counter = Counter::new(config.clone(), ledger);
+    counter.desk().commit(&app.name, |_| -> Result<_, Failure> {
         let clock = Some(Clock::start(&MachineClock::read()));
         Ok(vec![Fact::Reanchored {
             commit: commit_id.clone(),

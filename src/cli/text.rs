@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::controller::report::{CommitStatus, LatchStatus, Status};
+use crate::core::plan::Magnitude;
 use crate::core::state::LatchName;
 
 /// How many lines of a list are printed before the rest is counted.
@@ -27,8 +28,6 @@ impl Style {
 /// Prints the status of one application.
 pub fn status(status: &Status, now: Timestamp, style: Style) -> String {
     let mut out = String::new();
-    let name = style.paint("1", &status.name);
-    let halts: Vec<&LatchStatus> = status.latches.iter().collect();
     let word = word(status);
     let colour = match word {
         "ok" => "32",
@@ -36,13 +35,15 @@ pub fn status(status: &Status, now: Timestamp, style: Style) -> String {
         "frozen" => "34",
         _ => "31",
     };
-    let _ = write!(out, "{name:<8} {}", style.paint(colour, word));
-    if halts.is_empty() {
-        let _ = writeln!(out, "       {}", summary(status, now));
+    // Padded before it is painted: a colour takes no room.
+    let (name, shown) = (format!("{:<8}", status.name), format!("{word:<8}"));
+    let _ = write!(out, "{} {} ", style.paint("1", &name), style.paint(colour, &shown));
+    if status.latches.is_empty() {
+        let _ = writeln!(out, "{} · {}", position(status), pulse(status, now));
     } else {
-        let _ = writeln!(out, "   {}", withheld(status));
+        let _ = writeln!(out, "{}", withheld(status));
     }
-    for latch in &halts {
+    for latch in &status.latches {
         latch_lines(&mut out, latch, now, style);
     }
     if let Some(plan) = &status.plan {
@@ -62,8 +63,9 @@ pub fn status(status: &Status, now: Timestamp, style: Style) -> String {
             let _ = writeln!(out, "        {count} of {} have one shape:  {shape}", plan.operations.len());
         }
     }
-    if !halts.is_empty() {
-        let _ = writeln!(out, "      {}", summary(status, now));
+    if !status.latches.is_empty() {
+        let _ = writeln!(out, "      {}", position(status));
+        let _ = writeln!(out, "      {}", pulse(status, now));
     }
     body(&mut out, status);
     ways_out(&mut out, status);
@@ -89,16 +91,34 @@ fn withheld(status: &Status) -> String {
     format!("{} · {} · detection goes on", stopped(writes.promotion, "promotion"), stopped(writes.healing, "healing"))
 }
 
-fn summary(status: &Status, now: Timestamp) -> String {
+/// Spells a time with its zone, and with its date unless that is today.
+fn clock(at: Timestamp, now: Timestamp) -> String {
+    let today = at.strftime("%F").to_string() == now.strftime("%F").to_string();
+    at.strftime(if today { "%H:%M UTC" } else { "%F %H:%M UTC" }).to_string()
+}
+
+/// Says which commit it stands on.
+fn position(status: &Status) -> String {
     let source = &status.source;
+    let now = status.last_cycle.started;
     let at = match (&source.converged, source.converged_at) {
         (Some(commit), Some(at)) if status.latches.is_empty() => {
-            format!("converged {} {}", commit.short(), at.strftime("%H:%M"))
+            format!("converged {} {}", commit.short(), clock(at, now))
         }
-        (Some(commit), Some(at)) => format!("still on {} (converged {})", commit.short(), at.strftime("%H:%M")),
+        (Some(commit), Some(at)) => format!("still on {} (converged {})", commit.short(), clock(at, now)),
         (Some(commit), None) => format!("on {}", commit.short()),
         (None, _) => "nothing converged yet".to_owned(),
     };
+    let behind = match source.behind {
+        0 => String::new(),
+        1 => " · 1 commit behind".to_owned(),
+        behind => format!(" · {behind} commits behind"),
+    };
+    format!("{at} · {} resources{behind}", status.inventory)
+}
+
+/// Says what drifts, and how fresh that is.
+fn pulse(status: &Status, now: Timestamp) -> String {
     let drift = &status.drift;
     let total = drift.missing + drift.changed + drift.extra;
     let drift = if total == 0 {
@@ -108,17 +128,14 @@ fn summary(status: &Status, now: Timestamp) -> String {
             drift.by_class.iter().map(|(class, count)| format!("{count} {class}")).collect::<Vec<_>>().join(", ");
         format!("drift {total} ({classes})")
     };
-    let behind = if source.behind > 0 { format!(" · {} commits behind", source.behind) } else { String::new() };
+    let whole = if status.last_cycle.complete { "" } else { ", not everything was read" };
     let ago = age(now, status.last_cycle.started);
-    format!(
-        "{at} · {} resources · {drift}{behind} · last cycle {ago} ago, {:.1} s",
-        status.inventory, status.last_cycle.seconds
-    )
+    format!("{drift} · last cycle {ago} ago, {:.1} s{whole}", status.last_cycle.seconds)
 }
 
 fn latch_lines(out: &mut String, latch: &LatchStatus, now: Timestamp, style: Style) {
     let name = style.paint("1;31", latch.name.as_str());
-    let since = latch.since.strftime("%H:%M");
+    let since = clock(latch.since, now);
     let mut reasons = latch.reasons.iter();
     let first = reasons.next().map(|reason| reason.message.as_str()).unwrap_or_default();
     let _ = writeln!(out, "  {name}  since {since} ({}): {first}", age(now, latch.since));
@@ -179,27 +196,28 @@ fn body(out: &mut String, status: &Status) {
         let _ =
             writeln!(out, "      skipped {}: a later commit took it back before anything was written", commit.short());
     }
+    if let Some(why) = &status.unwatched {
+        let _ = writeln!(out, "      not watched, so changes are seen by the interval's cycles alone: {why}");
+    }
     if let Some(error) = &status.source.error {
         let _ = writeln!(out, "      the repository could not be read: {error}");
     }
 }
 
+/// Says what to type, and where to read more: a page per latch.
 fn ways_out(out: &mut String, status: &Status) {
     for latch in &status.latches {
         let _ = match latch.name {
             LatchName::Plan => {
                 if let Some(digest) = latch.digest {
-                    let _ = writeln!(
-                        out,
-                        "      to let it go    a listed person who did not write it:  holdfast approve {} {digest}",
-                        status.name
-                    );
+                    let _ = writeln!(out, "      to let it go     a listed person who did not write it:");
+                    let _ = writeln!(out, "        holdfast approve {} {digest}", status.name);
                 }
                 if let Some(culprit) = status.plan.as_ref().and_then(|plan| plan.culprit.as_ref()) {
                     let short = culprit.commit.short();
                     let _ = writeln!(
                         out,
-                        "      to take it back git revert {short} && git push          (a return to a good state is not held)"
+                        "      to take it back  git revert {short} && git push     (a return to a good state is not held)"
                     );
                 }
                 writeln!(out, "      to stop healing too   holdfast freeze {} --reason \"…\"", status.name)
@@ -208,36 +226,50 @@ fn ways_out(out: &mut String, status: &Status) {
             name => writeln!(out, "      {:<15} {}", format!("to clear {}", name.as_str()), latch.clear),
         };
     }
-    if let Some(first) = status.latches.iter().find(|latch| latch.name != LatchName::Observe) {
-        let page = first.name.as_str().to_lowercase();
-        let _ = writeln!(out, "      more   holdfast plan {} · docs/runbook/{page}.md", status.name);
+    let pages: Vec<String> = status.latches.iter().map(|latch| page(latch.name)).collect();
+    if !pages.is_empty() {
+        let _ = writeln!(out, "      more   holdfast plan {} · {}", status.name, pages.join(" · "));
     }
+}
+
+/// Names the page of the runbook that is about a latch.
+pub(super) fn page(latch: LatchName) -> String {
+    format!("docs/runbook/{}.md", latch.as_str().to_lowercase())
 }
 
 /// Prints the plan of one application.
 pub fn plan(status: &Status, style: Style) -> String {
     let mut out = String::new();
-    let Some(plan) = status.plan.as_ref().filter(|plan| !plan.operations.is_empty()) else {
-        let _ = writeln!(out, "{}  nothing to change", style.paint("1", &status.name));
-        return out;
+    let name = style.paint("1", &status.name);
+    let stops = status.latches.iter().filter(|latch| latch.name != LatchName::Observe);
+    let stops: Vec<&LatchStatus> = stops.filter(|latch| &*latch.scope != "healing").collect();
+    let plan = status.plan.as_ref().filter(|plan| !plan.operations.is_empty());
+    let verdict = if stops.iter().any(|latch| latch.name == LatchName::Plan) {
+        "would HALT".to_owned()
+    } else if let Some(first) = stops.first() {
+        format!("held by {}", first.name.as_str())
+    } else if status.latches.iter().any(|latch| latch.name == LatchName::Observe) {
+        "passes, and is not written while it observes".to_owned()
+    } else {
+        "passes".to_owned()
     };
-    let m = &plan.magnitude;
-    let held = status.latches.iter().find(|latch| latch.name == LatchName::Plan);
-    let verdict = if held.is_some() { "would HALT" } else { "passes" };
-    let _ = writeln!(
-        out,
-        "{}  {verdict}: {} create · {} update · {} delete · {} version bumps · {} inert, of {}",
-        style.paint("1", &status.name),
-        m.creates,
-        m.updates,
-        m.deletes,
-        m.bumps,
-        m.inert,
-        status.inventory
-    );
-    for reason in held.iter().flat_map(|latch| &latch.reasons) {
-        let _ = writeln!(out, "  {}: {}", reason.code, reason.message);
+    match plan {
+        Some(plan) => {
+            let _ = writeln!(out, "{name}  {verdict}: {}, of {}", effects(&plan.magnitude), status.inventory);
+        }
+        None if stops.is_empty() => {
+            let _ = writeln!(out, "{name}  nothing to change");
+        }
+        None => {
+            let _ = writeln!(out, "{name}  {verdict}: nothing is planned");
+        }
     }
+    for latch in &stops {
+        for reason in latch.reasons.iter().take(SHOWN) {
+            let _ = writeln!(out, "  {}: {}", reason.code, reason.message);
+        }
+    }
+    let Some(plan) = plan else { return out };
     if !plan.commits.is_empty() {
         let _ = writeln!(out, "  commits, oldest first:");
         for commit in &plan.commits {
@@ -256,20 +288,19 @@ pub fn plan(status: &Status, style: Style) -> String {
             );
         }
     }
-    let _ = writeln!(out, "  operations:");
-    for operation in plan.operations.iter().take(SHOWN * 2) {
-        let _ = writeln!(out, "    {:<6} {}", operation.effect, operation.resource);
-        for change in operation.diff.iter().take(5) {
-            let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-            let _ = writeln!(out, "             {}  {} -> {}", change.path, value(&change.old), value(&change.new));
-        }
-    }
-    let total = m.creates + m.updates + m.deletes + m.bumps + m.inert;
-    if plan.operations.len() > SHOWN * 2 {
-        let _ = writeln!(out, "    … {total} in all; --output json lists more");
-    }
-    let _ = writeln!(out, "  digest {}   (before a merge: {})", plan.digest, plan.change);
+    super::operations_text::operations(&mut out, &plan.operations);
+    let _ = writeln!(out, "  digest {}\n  before a merge, its change: {}", plan.digest, plan.change);
     out
+}
+
+/// Spells effects in numbers, those that there are.
+fn effects(magnitude: &Magnitude) -> String {
+    let Magnitude { creates, updates, deletes, bumps, inert, .. } = magnitude;
+    let parts =
+        [(creates, "create"), (updates, "update"), (deletes, "delete"), (bumps, "version bump"), (inert, "inert")];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if parts.is_empty() { "no effect".to_owned() } else { parts.join(" · ") }
 }
 
 /// Prints the drift of one application.
@@ -277,14 +308,18 @@ pub fn drift(status: &Status, now: Timestamp, style: Style) -> String {
     let mut out = String::new();
     let drift = &status.drift;
     let total = drift.missing + drift.changed + drift.extra;
-    let _ = writeln!(
-        out,
-        "{}  {total} drifted: {} missing, {} changed, {} extra",
-        style.paint("1", &status.name),
-        drift.missing,
-        drift.changed,
-        drift.extra
-    );
+    let name = style.paint("1", &status.name);
+    if total == 0 {
+        let _ = writeln!(out, "{name}  no drift, {} resources", status.inventory);
+    } else {
+        let (missing, changed, extra) = (drift.missing, drift.changed, drift.extra);
+        let _ = writeln!(out, "{name}  {total} drifted: {missing} missing, {changed} changed, {extra} extra");
+    }
+    for latch in status.latches.iter().filter(|latch| latch.name == LatchName::Observation) {
+        for reason in latch.reasons.iter().take(SHOWN) {
+            let _ = writeln!(out, "  not everything could be read: {}", reason.message);
+        }
+    }
     for drifted in &drift.resources {
         let by = drifted.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let _ = writeln!(

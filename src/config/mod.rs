@@ -1,7 +1,7 @@
 //! What a person writes, and what it means.
 //!
-//! A text becomes values ([`tree`]), is checked along the published schema ([`check`]), is read into the raw types ([`raw`]) and
-//! validated ([`validate`]) into what everybody else sees ([`validated`]). Every error is found in one go, each with its file,
+//! A text becomes values (`tree`), is checked along the published schema (`check`), is read into the raw types (`raw`) and
+//! validated (`validate`) into what everybody else sees (`validated`). Every error is found in one go, each with its file,
 //! line and field.
 
 mod check;

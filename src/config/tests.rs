@@ -111,6 +111,18 @@ fn a_number_is_that_limit_and_zero_is_zero() {
 }
 
 #[test]
+fn a_target_s_own_rate_is_the_default_of_that_target_alone() {
+    let text =
+        |target: &str, guards: &str| spec("").replace("target: { directory: { root: /srv/web } }", target) + guards;
+    let rate = |target: &str, guards: &str| read(&text(target, guards)).unwrap().applications[0].guards.rate;
+    assert_eq!(rate("target: { directory: { root: /srv/web } }", ""), None);
+    let exec = "target: { exec: { run: [x] } }";
+    assert_eq!(rate(exec, ""), Some(Some(Rate { per_second: 5, burst: 10 })));
+    assert_eq!(rate(exec, "  guards: { rate: disabled }\n"), Some(None));
+    assert_eq!(rate(exec, "  guards: { rate: { perSecond: 1 } }\n"), Some(Some(Rate { per_second: 1, burst: 10 })));
+}
+
+#[test]
 fn disabled_turns_off() {
     let guards = application("guards:\n  deleteHalt: disabled\n  growthHalt: disabled\n  groupHalt: disabled\n  window: disabled\n  fight: disabled\n  rate: disabled\n  changeHalt: { atMost: disabled }").guards;
     assert_eq!(guards.delete_halt, Limit::Disabled);

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::core::guard_digest::guard_digest;
 use crate::core::guards::{FleetGuards, Guards, TrustPolicy};
 use crate::core::resource::{Digest, Hasher};
+use crate::core::state::Governing;
 
 /// Everything one process works on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -179,6 +180,11 @@ impl Application {
     pub fn guards_digest(&self) -> Digest {
         guard_digest(&self.guards, &self.trust.policy, self.target.identity())
     }
+
+    /// Returns the configuration as it would govern.
+    pub fn governing(&self) -> Governing {
+        Governing { guards: self.guards.clone(), trust: self.trust.policy.clone(), digest: self.guards_digest() }
+    }
 }
 
 /// Where something was written.
@@ -241,6 +247,20 @@ pub enum Transport {
     Ssh,
     /// `file://` or a path.
     Local,
+}
+
+impl Transport {
+    /// Tells how an address that is accepted is reached.
+    pub fn of(url: &str) -> Self {
+        match url.split_once("://") {
+            Some(("https" | "http", _)) => Self::Http,
+            Some(("ssh" | "git+ssh" | "ssh+git", _)) => Self::Ssh,
+            Some(_) => Self::Local,
+            // As Git has it: a colon before the first slash makes it a host.
+            None if url.split_once(':').is_some_and(|(host, _)| !host.contains('/')) => Self::Ssh,
+            None => Self::Local,
+        }
+    }
 }
 
 /// What a repository asks for. Secrets stay in their files and are read when used.

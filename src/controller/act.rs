@@ -55,12 +55,17 @@ pub fn act<E: Read + Write>(
     // One look for both purposes, counted by the clock that does not jump.
     let mut reread = edges.clock().uptime_ms;
     for purpose in Purpose::ALL {
-        if !assessment.judgement.may(purpose) || !state.app.rollouts.contains_key(&purpose) {
+        let (judgement, guards) = (&assessment.judgement, &assessment.guards);
+        let probe = pace::probe(state, purpose, guards).filter(|_| judgement.may_probe(purpose));
+        if !state.app.rollouts.contains_key(&purpose) || !(judgement.may(purpose) || probe.is_some()) {
             continue;
         }
         let mut actor =
             Actor { name, assessment, purpose, versions: versions(assessment), reread, edges, ledger, state };
-        let stopped = actor.run();
+        let stopped = match probe {
+            Some(index) => actor.probe(index),
+            None => actor.run(),
+        };
         reread = actor.reread;
         actor.edges.release();
         let stopped = stopped?;
@@ -101,6 +106,10 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         if cut_short && let Some(stopped) = self.settle()? {
             return Ok(stopped);
         }
+        self.steps()
+    }
+
+    fn steps(&mut self) -> Result<Stopped, LedgerError> {
         loop {
             let next = pace::next(self.state, self.purpose, &self.assessment.guards);
             let step = match next {
@@ -120,27 +129,52 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         }
     }
 
+    /// Attempts the one operation that FAILURE lets through; if it succeeds, the latch is cleared (`GUARDS.md` 2).
+    fn probe(&mut self, index: u32) -> Result<Stopped, LedgerError> {
+        let cut_short = self.state.app.rollouts.get(&self.purpose).is_some_and(|rollout| rollout.batch.is_some());
+        if cut_short && let Some(stopped) = self.settle()? {
+            return Ok(stopped);
+        }
+        let attempt = |actor: &mut Self| -> Result<Option<Stopped>, LedgerError> {
+            if let Some(stopped) = actor.begin(1)? {
+                return Ok(Some(stopped));
+            }
+            if let Some(stopped) = actor.write(index)? {
+                return Ok(Some(stopped));
+            }
+            actor.settle()
+        };
+        match attempt(self) {
+            Ok(stopped) => Ok(stopped.unwrap_or(Stopped::Paced("probe"))),
+            Err(LedgerError::Moved) => Ok(Stopped::Again("the ledger moved on".into())),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Claims the target for a batch: the anchor is swapped under the target's lock.
     fn begin(&mut self, size: u32) -> Result<Option<Stopped>, LedgerError> {
         let (_, token) = self.edges.random();
         let known = self.state.app.anchor.known.clone();
-        let expected = match &self.assessment.observed.anchor {
-            AnchorSeen::Present(seen) if self.state.app.anchor.intended.as_ref() == Some(seen) => {
-                AnchorSeen::Present(seen.clone())
-            }
-            seen if weaken::is(Weakened::Anchor) => seen.clone(),
-            _ => known.clone().map_or(AnchorSeen::Absent, AnchorSeen::Present),
+        // Swapped before a crash that kept it from being recorded: ours, and to be recorded before the next intention, or
+        // a second crash would make it a stranger's.
+        let swapped = match &self.assessment.observed.anchor {
+            AnchorSeen::Present(seen) if self.state.app.anchor.intended.as_ref() == Some(seen) => Some(seen.clone()),
+            _ => None,
         };
+        let expected = swapped.clone().or_else(|| known.clone()).map_or(AnchorSeen::Absent, AnchorSeen::Present);
+        let mut facts: Vec<Fact> = swapped.iter().map(|_| Fact::AnchorKnown).collect();
         let anchor = Anchor {
-            target: known.as_ref().map_or_else(|| token.clone(), |known| known.target.clone()),
+            target: known.as_ref().or(swapped.as_ref()).map_or_else(|| token.clone(), |known| known.target.clone()),
             application: self.name.clone(),
             ledger: self.ledger.id(),
             epoch: self.ledger.epoch(),
             token,
             last_verified: self.state.app.last_verified.clone(),
-            seq: self.state.seq + 1,
+            // The row that records the intention itself.
+            seq: self.state.seq + 1 + facts.len() as u64,
         };
-        self.ledger.commit(self.state, &[Fact::AnchorIntended { anchor: Box::new(anchor.clone()) }])?;
+        facts.push(Fact::AnchorIntended { anchor: Box::new(anchor.clone()) });
+        self.ledger.commit(self.state, &facts)?;
         if let Err(unclaimed) = self.edges.claim(&expected, &anchor) {
             return Ok(Some(Stopped::Again(unclaimed.0)));
         }
@@ -160,6 +194,10 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         {
             *version = seen.clone();
         }
+        // The wait comes first: what freezes meanwhile is seen before the write.
+        if !self.edges.admit(&self.assessment.guards) {
+            return Ok(Some(Stopped::Shutdown));
+        }
         if let Some(stopped) = self.look_again() {
             return Ok(Some(stopped));
         }
@@ -168,8 +206,12 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         }
         let outcome = self.edges.write(&op);
         let (fact, again) = self.outcome(index, &op, outcome);
+        let probed = self.state.app.latches.contains_key(&LatchName::Failure) && matches!(fact, Fact::Wrote { .. });
+        let by = || format!("a probe of {} that succeeded", op.id).into();
+        let cleared = probed.then(|| Fact::Cleared { latch: LatchName::Failure, by: by() });
         // What was written must be remembered whatever other processes wrote meanwhile.
-        let moved = super::assess::commit(self.ledger, self.state, &[fact])?;
+        let facts: Vec<Fact> = [fact].into_iter().chain(cleared).collect();
+        let moved = super::assess::commit(self.ledger, self.state, &facts)?;
         Ok(again.or_else(|| moved.then(|| "the ledger moved on".into())).map(Stopped::Again))
     }
 
@@ -178,7 +220,9 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             return Some(Stopped::Again("a freeze".into()));
         }
         let now = self.edges.clock().uptime_ms;
-        if now - self.reread < REREAD_EVERY_MS {
+        let due = now - self.reread >= REREAD_EVERY_MS;
+        let nudged = self.edges.nudged();
+        if !due && !nudged {
             return None;
         }
         self.reread = now;
@@ -314,14 +358,18 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             if self.purpose == Purpose::Promote && rollout.unhealthy.is_empty() {
                 let seen = self.state.app.sights.get(&rollout.commit);
                 let seconds = seen.and_then(|at| u64::try_from(self.state.now().duration_since(*at).as_secs()).ok());
-                let parked =
-                    !self.assessment.promote.parked.is_empty() || !self.assessment.comparison.conflicts.is_empty();
+                let (comparison, plan) = self.assessment.toward(&rollout.commit);
+                let parked = !plan.parked.is_empty() || !comparison.conflicts.is_empty();
                 facts.push(Fact::Converged {
                     commit: rollout.commit.clone(),
                     desired: rollout.desired,
-                    good: !parked && self.assessment.comparison.drift.is_empty(),
+                    good: !parked && comparison.drift.is_empty(),
                     seconds,
-                    skipped: Vec::new(),
+                    skipped: rollout.skipped.clone(),
+                    left: match self.assessment.wanted(&rollout.commit) {
+                        Some(wants) => self.state.left_by(wants),
+                        None => self.state.resources.keys().cloned().collect(),
+                    },
                 });
             }
             let how = match &rollout.standing {

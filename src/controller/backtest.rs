@@ -1,6 +1,7 @@
 //! Runs the guards over a repository's past pushes: reads, and lets [`crate::core::backtest`] judge.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use crate::core::guards::Guards;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
 use crate::core::resource::Want;
-use crate::core::tree::TreeError;
+use crate::core::tree::{Oid, TreeError, Trees};
 use crate::git::{ReadError, Snapshot};
 use crate::render::{Look, Problem, RenderError, Renderer};
 
@@ -36,6 +37,8 @@ pub struct Ask {
     pub last: Option<usize>,
     /// Only pushes since then.
     pub since: Option<Timestamp>,
+    /// Whether the clone may lack the content of files (`git clone --filter=blob:none`): their ids tell what changes.
+    pub partial: bool,
 }
 
 /// Why a backtest could not be made.
@@ -58,10 +61,18 @@ pub struct Report {
     /// Whether the clone is shallow, so that there was more before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut_off: bool,
+    /// How many files' contents are missing from a partial clone.
+    #[serde(skip_serializing_if = "is_none_missing")]
+    pub without_content: usize,
     /// In numbers.
     pub summary: Summary,
     /// Each push, oldest first.
     pub pushes: Vec<PushReport>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_none_missing(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What the guards would have done, in numbers.
@@ -181,7 +192,7 @@ pub struct Part {
 
 impl From<&CommitEffect> for Part {
     fn from(effect: &CommitEffect) -> Self {
-        let CommitEffect { commit, author, subject, magnitude, desired: _, crosses: _, broken: _ } = effect;
+        let CommitEffect { commit, author, subject, magnitude, .. } = effect;
         let magnitude = magnitude.rank();
         Self { commit: commit.clone(), author: author.clone(), subject: subject.clone(), magnitude }
     }
@@ -199,7 +210,8 @@ pub fn backtest(
 ) -> Result<Report, BacktestError> {
     let (pushes, mut base, cut_off) = history(snapshot, &ask.tip)?;
     let first = chosen(&pushes, ask);
-    let history = Reading { snapshot, renderer };
+    let trees = Partial { trees: snapshot, allowed: ask.partial, missing: RefCell::default() };
+    let history = Reading { trees: &trees, renderer };
     let (start, wants) = history.start(&pushes, first, &mut base, &ask.guards)?;
     let mut judging = Judging {
         history,
@@ -226,7 +238,8 @@ pub fn backtest(
         summary.count(&report, unchanged, other);
         reports.push(report);
     }
-    Ok(Report { tip: ask.tip.clone(), cut_off, summary, pushes: reports })
+    let without_content = trees.missing.borrow().len();
+    Ok(Report { tip: ask.tip.clone(), cut_off, without_content, summary, pushes: reports })
 }
 
 /// Reads the pushes that lead to a tip, and what they begin from; says whether a shallow clone cut them off.
@@ -258,8 +271,53 @@ fn chosen(pushes: &[Push], ask: &Ask) -> usize {
 /// Reads what pushes change.
 #[derive(Clone, Copy)]
 struct Reading<'a> {
-    snapshot: &'a Snapshot,
+    trees: &'a dyn Trees,
     renderer: &'a Renderer,
+}
+
+/// A repository that may lack the content of files.
+struct Partial<'a> {
+    trees: &'a dyn Trees,
+    allowed: bool,
+    missing: RefCell<BTreeSet<Oid>>,
+}
+
+impl Partial<'_> {
+    fn note(&self, blob: Oid) {
+        self.missing.borrow_mut().insert(blob);
+    }
+}
+
+impl Trees for Partial<'_> {
+    fn tree_of(&self, commit: &CommitId) -> Result<Oid, TreeError> {
+        self.trees.tree_of(commit)
+    }
+
+    fn tree(&self, tree: Oid) -> Result<Arc<[u8]>, TreeError> {
+        self.trees.tree(tree)
+    }
+
+    fn blob_size(&self, blob: Oid) -> Result<u64, TreeError> {
+        match self.trees.blob_size(blob) {
+            // A file that is not empty, since that is what nearly all are.
+            Err(TreeError::Missing(_)) if self.allowed => {
+                self.note(blob);
+                Ok(1)
+            }
+            other => other,
+        }
+    }
+
+    fn blob(&self, blob: Oid, cap: u64) -> Result<Vec<u8>, TreeError> {
+        match self.trees.blob(blob, cap) {
+            // As different as the contents are.
+            Err(TreeError::Missing(_)) if self.allowed => {
+                self.note(blob);
+                Ok(blob.to_string().into_bytes())
+            }
+            other => other,
+        }
+    }
 }
 
 /// What leads from one commit to another, or why that cannot be rendered.
@@ -300,7 +358,7 @@ impl Reading<'_> {
     }
 
     fn wants(&self, commit: &CommitId) -> Result<Result<Vec<Want>, Arc<str>>, BacktestError> {
-        match self.renderer.render(self.snapshot, commit) {
+        match self.renderer.render(self.trees, commit) {
             Ok(desired) => Ok(Ok(desired.wants.clone())),
             Err(error) if error.is_path_missing() => Ok(Ok(Vec::new())),
             Err(error) => broken(error).map(Err),
@@ -313,7 +371,7 @@ impl Reading<'_> {
             let create = |want: Want| WantChange { id: want.id.clone(), old: None, new: Some(want) };
             return Ok(wants.map(|wants| (wants.into_iter().map(create).collect(), Details::new())));
         };
-        match self.renderer.changes_with_details(self.snapshot, old, new, LOOK) {
+        match self.renderer.changes_with_details(self.trees, old, new, LOOK) {
             Ok(change) => Ok(Ok(change)),
             Err(error) => broken(error).map(Err),
         }

@@ -13,6 +13,7 @@ use crate::core::clock::Reading;
 use crate::core::commit::{Commit, CommitId};
 use crate::core::culprit::WantChange;
 use crate::core::freeze::FreezeState;
+use crate::core::guards::{Guards, TrustPolicy};
 use crate::core::ledger::Fact;
 use crate::core::op::Op;
 use crate::core::plan::Details;
@@ -83,8 +84,8 @@ pub trait Read {
     fn clock(&mut self) -> Reading;
     /// Fetches, and returns the tip.
     fn fetch(&mut self) -> Result<CommitId, Arc<str>>;
-    /// Judges the range from what was verified to the tip.
-    fn trust(&mut self, state: &State, tip: &CommitId) -> Result<Trusted, Arc<str>>;
+    /// Judges the range from what was verified to the tip, by the policy in force.
+    fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>>;
     /// Judges what freezes at the tip; returns the new freezes and what changed, if anything did.
     fn freeze(
         &mut self,
@@ -98,6 +99,8 @@ pub trait Read {
     fn changes(&mut self, old: &CommitId, new: &CommitId) -> Result<Vec<WantChange>, Arc<str>>;
     /// Tells what changes inside the resources that are updated from one commit to another.
     fn change_details(&mut self, old: &CommitId, new: &CommitId, changes: &[WantChange]) -> Details;
+    /// Tells who has a part in what becomes of one resource between two commits.
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, id: &Id) -> Result<Vec<Contributor>, Arc<str>>;
     /// Tells what operations change inside their resources.
     fn details(&mut self, state: &State, ops: &[Op]) -> Details;
     /// Observes what is asked for, with the live digest that was accepted.
@@ -106,6 +109,10 @@ pub trait Read {
     fn unhealthy(&mut self, ids: &[Id]) -> Vec<Id>;
     /// Reads the tip again, cheaply, while acting; returns whether it still is what was judged and nothing new freezes.
     fn still(&mut self, tip: &CommitId) -> bool;
+    /// Tells whether somebody asked, since this was last asked, to look at the tip again: a webhook does.
+    fn nudged(&mut self) -> bool {
+        false
+    }
     /// Returns what freezes without the repository: the configuration, and a `FREEZE` in the state directory. Cheap: asked
     /// before every write.
     fn local_freezes(&mut self) -> Vec<Reason>;
@@ -121,6 +128,10 @@ pub trait Write {
     fn claim(&mut self, expected: &AnchorSeen, new: &Anchor) -> Result<(), Unclaimed>;
     /// Gives the lock back.
     fn release(&mut self);
+    /// Waits until the rate lets one more write through; tells whether it does: not while the controller ends.
+    fn admit(&mut self, _guards: &Guards) -> bool {
+        true
+    }
     /// Writes one resource, the precondition inside.
     fn write(&mut self, op: &Op) -> Outcome;
     /// Runs what makes programs notice, and tells which of what was written does not work (or not yet).

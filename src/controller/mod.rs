@@ -3,19 +3,33 @@
 //! - [`edges`]: what the loop needs of the world, as traits.
 //! - [`assess`]: one whole observation and its judgement, in every state.
 //! - [`backtest`]: the same judgement of past pushes.
+//! - [`doctor`]: whether a controller would find what it needs.
 //! - [`act`]: carries out what was let through, one reserved write after the other.
 //! - [`report`]: what a cycle found, as people and programs read it.
 //! - [`live`] and [`book`]: the real edges and the real ledger.
-//! - [`run`]: what wakes whom.
+//! - [`group`], [`run`], [`wake`] and [`watches`]: what wakes whom.
+//! - [`rate`]: how fast single writes may follow each other.
+//! - [`tell`], [`metrics`] and [`alerting`]: what is told of facts, as log lines, numbers and alerts.
+//! - [`view`] and [`operate`]: what people see and do, whether by command or by HTTP; [`serve`]: the latter.
 
 pub mod act;
+pub mod alerting;
 pub mod assess;
 pub mod backtest;
 pub mod book;
+pub mod doctor;
 pub mod edges;
+pub mod group;
 pub mod live;
+pub mod metrics;
+pub mod operate;
+pub mod rate;
 pub mod report;
 pub mod run;
+pub mod serve;
 #[cfg(test)]
 mod simulation;
 pub mod tell;
+pub mod view;
+pub mod wake;
+pub mod watches;

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::assess::Assessment;
 use crate::core::commit::CommitId;
 use crate::core::culprit::{self, CommitEffect, Verdict};
-use crate::core::drift::Answer;
+use crate::core::drift;
 use crate::core::guards::Mode;
 use crate::core::judge::Held;
 use crate::core::plan::{Magnitude, Plan};
 use crate::core::reason::Reason;
-use crate::core::resource::{Digest, FieldChange};
-use crate::core::state::{LatchName, Purpose, State};
+use crate::core::resource::{Digest, FieldChange, Id};
+use crate::core::state::{LatchName, Purpose, State, Trouble};
 
 /// How many operations, drifted resources and commits a kept report lists; the counts are always whole.
 const LISTED: usize = 500;
@@ -55,6 +55,9 @@ pub struct Status {
     /// What does not converge.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<FailingStatus>,
+    /// Why the target is not watched, so that changes are seen by the interval's cycles alone; absent while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwatched: Option<Arc<str>>,
     /// The newest promotion that left something out because a later commit of its range took it back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<CommitId>,
@@ -317,9 +320,20 @@ pub fn status(name: &Arc<str>, assessment: &Assessment, state: &State, seconds: 
             complete: assessment.complete,
             acted,
         },
-        failing: failing_status(assessment, state, assessment.guards.failures),
-        skipped: skipped(assessment),
+        failing: failing_status(assessment, state),
+        unwatched: None,
+        skipped: skipped(state),
     }
+}
+
+/// Counts what does not converge, by the reason's word.
+pub fn failing_by_reason<'a>(assessment: &Assessment, state: &'a State) -> BTreeMap<&'a str, u32> {
+    let mut counts = BTreeMap::new();
+    for (_, trouble) in failing(assessment, state) {
+        let why = trouble.differing.as_ref().map_or("failed", |differing| &differing.why);
+        *counts.entry(why).or_default() += 1;
+    }
+    counts
 }
 
 /// Returns every latch that holds after acting: acting may have set HEALTH.
@@ -393,8 +407,8 @@ fn source_status(assessment: &Assessment, state: &State) -> SourceStatus {
 
 fn drift_status(assessment: &Assessment) -> DriftStatus {
     let mut status = DriftStatus::default();
-    let promotes = assessment.judgement.may(Purpose::Promote);
-    let settled = &assessment.comparison.settled;
+    let promotes = assessment.judgement.may_begin(Purpose::Promote);
+    let settled = &assessment.leading().settled;
     for drift in assessment.comparison.drift.iter().filter(|drift| !(promotes && settled.contains(&drift.id))) {
         match (drift.class, drift.live) {
             (crate::core::drift::Class::Extra, _) => status.extra += 1,
@@ -403,35 +417,17 @@ fn drift_status(assessment: &Assessment) -> DriftStatus {
         }
         *status.by_class.entry(drift.class.as_str().into()).or_default() += 1;
         if status.resources.len() < LISTED {
-            let answer = match &drift.answer {
-                Answer::Revert => "reverted".to_owned(),
-                Answer::RevertAt(at) => {
-                    format!(
-                        "routine from {} on; keep it: holdfast hold {} --for 4h --reason \"…\"",
-                        seconds(*at),
-                        drift.id
-                    )
-                }
-                Answer::Escalate(Some(at)) => format!("escalated; reverted from {} on", seconds(*at)),
-                Answer::Escalate(None) => "escalated: adopt it by a commit, or release it".to_owned(),
-                Answer::Leave(why) => format!("left alone: {why}"),
-            };
             status.resources.push(DriftedStatus {
                 resource: drift.id.as_str().into(),
                 class: drift.class.as_str().into(),
                 since: drift.since,
                 by: drift.by.clone(),
-                answer,
+                answer: drift::answer_text(&drift.id, &drift.answer),
                 diff: assessment.details.get(&drift.id).cloned().unwrap_or_default(),
             });
         }
     }
     status
-}
-
-/// Spells a time to the second.
-fn seconds(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn plan_status(assessment: &Assessment, held: bool) -> Option<PlanStatus> {
@@ -506,20 +502,27 @@ fn parked_status(assessment: &Assessment) -> Vec<ParkedStatus> {
     parked.chain(conflicts).take(LISTED).collect()
 }
 
-fn failing_status(assessment: &Assessment, state: &State, failures: u32) -> Vec<FailingStatus> {
+/// Finds what failed, or has differed for as many counted cycles as it takes.
+fn failing<'a>(assessment: &Assessment, state: &'a State) -> impl Iterator<Item = (&'a Id, &'a Trouble)> {
     // What was pending was written in this cycle, and is only forgotten when the next one finds it in place.
     let converged = assessment.tip.is_ok() && assessment.tip.as_ref().ok() == state.app.converged.as_ref();
-    let failing = state.resources.iter().filter_map(|(id, resource)| {
+    let failures = assessment.guards.failures;
+    state.resources.iter().filter_map(move |(id, resource)| {
         let trouble = resource.trouble.as_deref()?;
         let differing = trouble.differing.as_ref();
-        let breaker = trouble.breaker.as_ref();
-        if breaker.is_none() && differing.is_none_or(|differing| differing.cycles < failures) {
+        let failed = trouble.breaker.is_some();
+        if !failed && differing.is_none_or(|differing| differing.cycles < failures) {
             return None;
         }
-        if converged && breaker.is_none() && differing.is_some_and(|differing| &*differing.why == "pending") {
-            return None;
-        }
-        Some(FailingStatus {
+        let written = converged && !failed && differing.is_some_and(|differing| &*differing.why == "pending");
+        (!written).then_some((id, trouble))
+    })
+}
+
+fn failing_status(assessment: &Assessment, state: &State) -> Vec<FailingStatus> {
+    let failing = failing(assessment, state).map(|(id, trouble)| {
+        let (differing, breaker) = (trouble.differing.as_ref(), trouble.breaker.as_ref());
+        FailingStatus {
             resource: id.as_str().into(),
             since: differing.map_or(state.now(), |differing| differing.since),
             attempts: breaker.map_or(0, |breaker| breaker.attempts),
@@ -528,16 +531,14 @@ fn failing_status(assessment: &Assessment, state: &State, failures: u32) -> Vec<
                 || differing.map(|differing| differing.why.to_string()).unwrap_or_default(),
                 |breaker| breaker.reason.to_string(),
             ),
-        })
+        }
     });
     failing.take(LISTED).collect()
 }
 
-/// Returns the commits that cross a limit alone although the plan of the whole range passes: a later commit took them back.
-fn skipped(assessment: &Assessment) -> Vec<CommitId> {
-    if assessment.judgement.latch(LatchName::Plan).is_some() {
-        return Vec::new();
-    }
-    let poisoned = assessment.commits.iter().filter(|effect| !effect.crosses.is_empty());
-    poisoned.map(|effect| effect.commit.clone()).collect()
+/// Returns the poisoned commits that a promotion left out because later ones took them back: of the rollout under way, or of
+/// the range that was converged to last.
+fn skipped(state: &State) -> Vec<CommitId> {
+    let rollout = state.app.rollouts.get(&Purpose::Promote);
+    rollout.map_or(&state.app.skipped, |rollout| &rollout.skipped).clone()
 }

@@ -79,12 +79,31 @@ pub fn compare(view: View<'_>) -> Comparison {
             .into_iter()
             .flatten()
             .min();
-        let Some(id) = next.cloned() else { return out };
+        let Some(id) = next.cloned() else { break };
         let want = wants.next_if(|want| want.id == id);
         let resource = known.next_if(|(known, _)| **known == id).map(|(_, resource)| resource);
         let live = seen.next_if(|(seen, _)| *seen == id).map(|(_, live)| live);
         Row { view, id: &id, want, resource, live }.place(&mut out);
     }
+    wait_for_conflicts(&mut out);
+    out
+}
+
+/// Leaves alone what goes in the place of something that is left alone: it could only fail.
+fn wait_for_conflicts(out: &mut Comparison) {
+    let kept: Vec<Id> =
+        out.conflicts.iter().filter(|held| held.op.verb == Verb::Delete).map(|held| held.id.clone()).collect();
+    if kept.is_empty() {
+        return;
+    }
+    let conflicts = &mut out.conflicts;
+    out.promote.retain(|op| {
+        let blocking = kept.iter().find(|kept| op.verb == Verb::Create && super::plan::excludes(kept, &op.id));
+        let Some(blocking) = blocking else { return true };
+        let why = format!("it takes the place of {blocking}, which is left alone").into();
+        conflicts.push(Conflict { id: op.id.clone(), why, op: op.clone() });
+        false
+    });
 }
 
 struct Row<'a> {
@@ -104,7 +123,7 @@ impl Row<'_> {
             Some(Live::Leaving) => return out.leaving.push(self.id.clone()),
             Some(live) => live,
             // Not asked for: nothing is wanted or accepted, only remembered.
-            None if self.want.is_none() && accepted.is_none() => return,
+            None if self.want.is_none() && accepted.is_none() => return self.undrift(trouble, out),
             None => return out.unread.push((self.id.clone(), "it was not observed".into())),
         };
         match accepted {
@@ -249,7 +268,7 @@ impl Row<'_> {
             live: here.digest,
             commit: self.commit(),
             origin: want.origin.clone(),
-            nature: want.nature.clone(),
+            nature: marked(&want.nature, Some(here)),
             created,
             rank: want.rank,
         };
@@ -275,7 +294,7 @@ impl Row<'_> {
             to: Some(want.digest),
             was: accepted.map(|accepted| accepted.desired),
             source: Some(Source { commit: self.commit(), origin: want.origin.clone() }),
-            nature: self.protected(&want.nature),
+            nature: self.protected(&want.nature, here),
             force: false,
             weight: 1 + if effect == Effect::Delete { here.map_or(0, |here| here.dependants) } else { 0 },
             rank: want.rank,
@@ -295,7 +314,7 @@ impl Row<'_> {
             to: None,
             was: accepted.map(|accepted| accepted.desired),
             source: None,
-            nature: self.protected(nature),
+            nature: self.protected(nature, Some(here)),
             force: reverts,
             weight: 1 + here.dependants,
             rank: accepted.map_or(0, |accepted| accepted.rank),
@@ -315,7 +334,7 @@ impl Row<'_> {
             to: Some(accepted.desired),
             was: Some(accepted.desired),
             source: Some(Source { commit: accepted.commit.clone(), origin: accepted.origin.clone() }),
-            nature: self.protected(&accepted.nature),
+            nature: self.protected(&accepted.nature, here),
             force: true,
             weight: 1,
             rank: accepted.rank,
@@ -324,8 +343,19 @@ impl Row<'_> {
         }
     }
 
-    /// Adds what the configuration protects to what the target does.
-    fn protected(&self, nature: &Nature) -> Nature {
-        Nature { protected: self.view.guards.protects(&self.id, nature.protected), ..nature.clone() }
+    /// Adds what the configuration and the target itself protect to what the kind of target does.
+    fn protected(&self, nature: &Nature, here: Option<&Here>) -> Nature {
+        let nature = marked(nature, here);
+        Nature { protected: self.view.guards.protects(self.id, nature.protected), ..nature }
+    }
+}
+
+/// Adds the marks that the target itself sets, which only who observed it knows.
+fn marked(nature: &Nature, here: Option<&Here>) -> Nature {
+    let here = here.map(|here| &here.nature);
+    Nature {
+        protected: nature.protected || here.is_some_and(|here| here.protected),
+        access_control: nature.access_control || here.is_some_and(|here| here.access_control),
+        ..nature.clone()
     }
 }

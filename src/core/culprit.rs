@@ -10,7 +10,7 @@ use super::guards::Guards;
 use super::limits::{self, Scale};
 use super::op::{Class, Effect, Op, Verb, update_effect};
 use super::plan::{Details, Magnitude, Plan};
-use super::resource::{Digest, Id, Want};
+use super::resource::{Digest, Hasher, Id, Want};
 use super::state::Purpose;
 
 /// What one commit changes of one resource, desired against desired.
@@ -40,6 +40,12 @@ pub struct CommitEffect {
     pub desired: u32,
     /// The limits that it crosses by itself.
     pub crosses: Vec<Arc<str>>,
+    /// The digest of what it changes.
+    #[serde(skip)]
+    pub does: Option<Digest>,
+    /// The digest of what would take that back.
+    #[serde(skip)]
+    pub undone_by: Option<Digest>,
     /// Why it could not be rendered, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
@@ -132,6 +138,33 @@ pub fn verdict(commits: &[CommitEffect]) -> Verdict {
     Verdict::Accumulation(contributors)
 }
 
+/// Returns the commits up to a goal that cross a limit by themselves although all of it together passes: later ones took back
+/// what they did before it was written. Those that a promotion was begun for already (`begun`) are none.
+pub fn skipped(commits: &[CommitEffect], begun: Option<&CommitId>, goal: &CommitId) -> Vec<CommitId> {
+    let at = |id: &CommitId| commits.iter().position(|effect| effect.commit == *id);
+    let from = begun.and_then(at).map_or(0, |begun| begun + 1);
+    let to = at(goal).map_or(commits.len(), |goal| goal + 1);
+    let range = commits.get(from..to).unwrap_or_default();
+    let poisoned = range.iter().enumerate().filter(|(_, effect)| !effect.crosses.is_empty());
+    // What takes an earlier one back, such as its revert, may be as large and is no poison.
+    let reverts = |at: usize, effect: &CommitEffect| {
+        effect.does.is_some() && range[..at].iter().any(|earlier| earlier.undone_by == effect.does)
+    };
+    poisoned.filter(|(at, effect)| !reverts(*at, effect)).map(|(_, effect)| effect.commit.clone()).collect()
+}
+
+/// Hashes changes from one side to the other.
+fn hash_changes(changes: &[WantChange], sides: impl Fn(&WantChange) -> [Option<&Want>; 2]) -> Digest {
+    let mut hash = Hasher::new();
+    for change in changes {
+        hash.part(change.id.as_str().as_bytes());
+        for side in sides(change) {
+            hash.part(side.map_or(&[][..], |want| want.digest.as_bytes()));
+        }
+    }
+    hash.finish()
+}
+
 /// Returns how much is desired after changes.
 pub fn after(before: u32, changes: &[WantChange]) -> u32 {
     let count = |is: fn(&WantChange) -> bool| {
@@ -177,7 +210,9 @@ impl Measure {
         let crosses = crosses(&magnitude, &ops, self.had, desired, &self.groups, &self.guards);
         regroup(&mut self.groups, changes);
         self.had = desired;
-        CommitEffect { magnitude, desired, crosses, ..self.idle(commit) }
+        let does = Some(hash_changes(changes, |change| [change.old.as_ref(), change.new.as_ref()]));
+        let undone_by = Some(hash_changes(changes, |change| [change.new.as_ref(), change.old.as_ref()]));
+        CommitEffect { magnitude, desired, crosses, does, undone_by, ..self.idle(commit) }
     }
 
     /// Notes a commit that could not be rendered: the next one is measured against the last one that could.
@@ -193,6 +228,8 @@ impl Measure {
             magnitude: Magnitude::default(),
             desired: self.had,
             crosses: Vec::new(),
+            does: None,
+            undone_by: None,
             broken: None,
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::glob;
 use super::guards::{DriftPolicies, DriftPolicy};
+use super::ledger::Fact;
 use super::resource::{Digest, Here, Id, Live};
 use super::state::{Accepted, DriftMark, Trouble};
 use super::weaken::{self, Weakened};
@@ -167,5 +168,37 @@ pub fn mark(drift: &Drift, trouble: Option<&Trouble>) -> Option<DriftMark> {
         return None;
     }
     let first = known.map_or(drift.since, |mark| mark.first);
-    Some(DriftMark { live: drift.live, since: drift.since, first })
+    Some(DriftMark { live: drift.live, since: drift.since, first, told: None })
+}
+
+/// How often people are told again of an emergency (`GUARDS.md` 6).
+const TELL_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// Says what people are told of drift now, if anything: what is escalated and what will be reverted unless it is kept,
+/// once; tamper, once; an emergency every hour (`GUARDS.md` 6).
+pub fn announce(drift: &Drift, trouble: Option<&Trouble>, now: Timestamp) -> Option<Fact> {
+    let mark = trouble.and_then(|trouble| trouble.drift.as_ref()).filter(|mark| mark.live == drift.live);
+    let told = mark.and_then(|mark| mark.told);
+    let worth = drift.class == Class::Tamper || matches!(drift.answer, Answer::Escalate(_) | Answer::RevertAt(_));
+    let hourly = drift.class == Class::Emergency && matches!(drift.answer, Answer::Escalate(_));
+    let due = told.is_none_or(|at| hourly && now.duration_since(at) >= TELL_AGAIN);
+    (worth && due).then(|| Fact::Announced {
+        id: drift.id.clone(),
+        class: drift.class,
+        answer: answer_text(&drift.id, &drift.answer),
+    })
+}
+
+/// Says what becomes of a drifted resource, with the command that keeps it.
+pub fn answer_text(id: &Id, answer: &Answer) -> String {
+    let seconds = |at: &Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    match answer {
+        Answer::Revert => "reverted".to_owned(),
+        Answer::RevertAt(at) => {
+            format!("routine from {} on; keep it: holdfast hold {id} --for 4h --reason \"…\"", seconds(at))
+        }
+        Answer::Escalate(Some(at)) => format!("escalated; reverted from {} on", seconds(at)),
+        Answer::Escalate(None) => "escalated: adopt it by a commit, or release it".to_owned(),
+        Answer::Leave(why) => format!("left alone: {why}"),
+    }
 }

@@ -8,7 +8,6 @@ use super::plan::{Details, Magnitude};
 use super::reason::Reason;
 use super::resource::{Desired, Digest, Hasher, Want};
 use super::state::State;
-use super::weaken::{self, Weakened};
 
 /// What one application would change, desired against accepted alone.
 #[derive(Clone, Debug)]
@@ -27,15 +26,21 @@ pub struct Member {
 const MANY: usize = 10;
 
 impl Member {
-    /// Compares what an application desires with what it accepted.
-    pub fn new(name: &Arc<str>, state: &State, desired: Option<&Desired>, guards: &Guards) -> Self {
+    /// Compares what an application desires with what it accepted; `inside` tells what changes inside the resources.
+    pub fn new(
+        name: &Arc<str>,
+        state: &State,
+        desired: Option<&Desired>,
+        guards: &Guards,
+        inside: impl FnOnce(&[WantChange]) -> Details,
+    ) -> Self {
         let n = state.inventory();
         let Some(desired) = desired else {
             let magnitude = Magnitude { updates: n, ..Magnitude::default() };
             return Self { name: name.clone(), n, magnitude, desired: None };
         };
         let changes = changes(state, desired);
-        let (magnitude, _) = magnitude(&changes, &Details::new(), guards);
+        let (magnitude, _) = magnitude(&changes, &inside(&changes), guards);
         Self { name: name.clone(), n, magnitude, desired: Some(desired.digest()) }
     }
 }
@@ -60,8 +65,8 @@ fn changes(state: &State, desired: &Desired) -> Vec<WantChange> {
     changes
 }
 
-/// Judges the applications of one repository together. The digest stays while they promote one after the other: it is of
-/// what all of them desire.
+/// Judges the applications of one repository together: what is too much, empty if nothing is, and what an approval of it
+/// names. The digest stays while they promote one after the other: it is of what all of them desire.
 pub fn judge(members: &[Member], guards: &FleetGuards) -> Option<(Vec<Reason>, Digest)> {
     if members.len() < 2 {
         return None;
@@ -105,5 +110,5 @@ pub fn judge(members: &[Member], guards: &FleetGuards) -> Option<(Vec<Reason>, D
         hash.part(member.name.as_bytes());
         hash.part(member.desired.as_ref().map_or(&[][..], |digest| digest.as_bytes()));
     }
-    (!reasons.is_empty() && !weaken::is(Weakened::Fleet)).then(|| (reasons, hash.finish()))
+    Some((reasons, hash.finish()))
 }

@@ -8,7 +8,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
         return true;
     }
     !pattern.contains('/')
-        && text.match_indices('/').any(|(at, _)| whole(pattern.as_bytes(), text[at + 1..].as_bytes()))
+        && text.match_indices('/').any(|(at, _)| whole(pattern.as_bytes(), &text.as_bytes()[at + 1..]))
 }
 
 /// Tells whether a pattern matches the text as a whole. Linear in memory, quadratic in time at worst.

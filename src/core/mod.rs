@@ -3,6 +3,7 @@
 //! Time and seeds are arguments. The edges ([`crate::git`], [`crate::render`], [`crate::targets`], [`crate::store`]) turn
 //! the world into the values of this folder and carry out what it decided.
 
+pub mod alert;
 pub mod anchor;
 pub mod approval;
 pub mod backtest;
@@ -11,19 +12,26 @@ pub mod commit;
 pub mod compare;
 pub mod culprit;
 pub mod drift;
+pub mod effect;
 pub mod effect_directory;
 pub mod failing;
+#[cfg(test)]
+mod fixture;
 pub mod fleet;
 pub mod freeze;
 pub mod glob;
+pub mod govern;
 pub mod guard_digest;
 pub mod guards;
 pub mod judge;
+pub mod last_good;
 pub mod ledger;
 pub mod limits;
 pub mod op;
 pub mod pace;
 pub mod plan;
+#[cfg(test)]
+mod properties;
 pub mod reason;
 pub mod resource;
 pub mod spelling;

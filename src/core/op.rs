@@ -58,6 +58,9 @@ pub enum Class {
     Supersede,
     /// What exists is taken into the inventory.
     Adopt,
+    /// One part of a replacement of one thing by another that cannot be there at the same time, such as a file by a folder of
+    /// its name: a deletion by effect, written at the end with what goes in its place.
+    Replace,
 }
 
 /// Where the bytes of what is written come from: a commit and the identity it renders.
@@ -111,6 +114,12 @@ pub struct Op {
 }
 
 impl Op {
+    /// Tells whether it waits until nothing else of its rollout is left (`GUARDS.md` 5.2): deletions, and what goes in the
+    /// place of what is deleted.
+    pub fn is_late(&self) -> bool {
+        self.verb == Verb::Delete || self.class == Class::Replace
+    }
+
     /// Hashes what an approval binds to: identity, effect, the live digest and the desired digest (`GUARDS.md` 5.4).
     pub fn digest(&self) -> Digest {
         let mut hash = Hasher::new();

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::guards::{Guards, Limit};
-use super::op::Verb;
-use super::state::{Breaker, OpState, Purpose, Standing, State, Trouble};
+use super::guards::{Guards, Limit, Rate};
+use super::op::{Class, Op, Verb};
+use super::resource::Id;
+use super::state::{Breaker, OpState, Purpose, RolloutOp, Standing, State, Trouble};
 use super::weaken::{self, Weakened};
 
 /// A breaker opens after so many failed attempts in a row (`GUARDS.md` 7).
@@ -15,6 +16,19 @@ const BREAKER_OPENS: u32 = 10;
 
 /// An open breaker lets one attempt through this often (`GUARDS.md` 7).
 const PROBE_EVERY: SignedDuration = SignedDuration::from_mins(30);
+
+/// The rate of targets that are written through an API, unless another is configured (`GUARDS.md` 8).
+pub const TARGET_RATE: Rate = Rate { per_second: 5, burst: 10 };
+
+/// Returns how many writes a second a target of this kind takes, `None` for as many as there are.
+pub fn rate(guards: &Guards, kind: &str) -> Option<Rate> {
+    guards.rate.unwrap_or_else(|| (kind != "directory").then_some(TARGET_RATE))
+}
+
+/// Tells whether the rate lets nothing through: zero means zero (`GUARDS.md` 8).
+fn rate_is_zero(guards: &Guards) -> bool {
+    guards.rate.flatten().is_some_and(|rate| rate.per_second == 0 || rate.burst == 0)
+}
 
 /// What a rollout does next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +40,7 @@ pub enum Next {
     Write(u32),
     /// The batch is complete: look whether it works.
     Settle,
-    /// Nothing more in this cycle, and why: `write_cap`, `delete_cap`, `backoff`.
+    /// Nothing more in this cycle, and why: `rate`, `write_cap`, `delete_cap`, `backoff`.
     Wait(&'static str),
     /// Every operation is done.
     Done,
@@ -38,6 +52,10 @@ pub fn next(state: &State, purpose: Purpose, guards: &Guards) -> Next {
     if rollout.done >= rollout.total {
         return if rollout.batch.is_some() { Next::Settle } else { Next::Done };
     }
+    let cut_short = rollout.batch.as_ref().is_some_and(|batch| batch.settling.is_some() || wrote(batch) > 0);
+    if rate_is_zero(guards) && !cut_short {
+        return Next::Wait("rate");
+    }
     let left = remaining(state, purpose, guards);
     if let Some(batch) = &rollout.batch {
         let full = wrote(batch) >= batch.size && !weaken::is(Weakened::Batch);
@@ -45,6 +63,7 @@ pub fn next(state: &State, purpose: Purpose, guards: &Guards) -> Next {
             return Next::Settle;
         }
         return match candidate(state, purpose) {
+            _ if rate_is_zero(guards) => Next::Settle,
             Candidate::Write(index) if left.writes > 0 => Next::Write(index),
             Candidate::Delete(index) if left.writes > 0 && left.deletes > 0 => Next::Write(index),
             // What can be written is written; deletions begin in a batch of their own.
@@ -98,29 +117,59 @@ enum Candidate {
     None,
 }
 
-/// Finds the next operation that may be attempted. Deletions come once nothing else is left and nothing is unhealthy.
+/// Finds the next operation that may be attempted.
 fn candidate(state: &State, purpose: Purpose) -> Candidate {
-    let Some(rollout) = state.app.rollouts.get(&purpose) else { return Candidate::None };
+    match attemptable(state, purpose).next() {
+        Some((index, slot)) if slot.op.verb == Verb::Delete => Candidate::Delete(index),
+        Some((index, _)) => Candidate::Write(index),
+        None => Candidate::None,
+    }
+}
+
+/// Returns the operations that may be attempted, in order. Deletions, and what goes in their place, come once nothing else is
+/// left and nothing is unhealthy (`GUARDS.md` 5.2).
+fn attemptable(state: &State, purpose: Purpose) -> impl Iterator<Item = (u32, &RolloutOp)> {
+    let rollout = state.app.rollouts.get(&purpose);
+    let late = rollout.is_some_and(|rollout| rollout.writes_left == 0 && rollout.unhealthy.is_empty())
+        || weaken::is(Weakened::DeletionsLast);
     let now = state.now();
     let unread = state.app.latches.get(&super::state::LatchName::Observation);
     let unread = unread.map_or(&[][..], |latch| &latch.only);
-    for ((_, index), slot) in state.rollout_ops.range((purpose, 0)..=(purpose, u32::MAX)) {
-        if slot.state == OpState::Done {
-            continue;
+    let mut waiting: Vec<&Id> = Vec::new();
+    let slots = state.rollout_ops.range((purpose, 0)..=(purpose, u32::MAX));
+    let open = slots.filter(|(_, slot)| slot.state != OpState::Done);
+    open.take_while(move |(_, slot)| late || !slot.op.is_late()).filter_map(move |((_, index), slot)| {
+        let Op { id, verb, class, reverts, .. } = &slot.op;
+        let trouble = state.trouble(id);
+        let held = super::drift::held(trouble, now) && !reverts;
+        let blocked = *class == Class::Replace
+            && *verb != Verb::Delete
+            && waiting.iter().any(|gone| super::plan::excludes(gone, id));
+        if !may_attempt(trouble, now) || held || unread.contains(id) || blocked {
+            if *class == Class::Replace {
+                waiting.push(id);
+            }
+            return None;
         }
-        let deletes = slot.op.verb == Verb::Delete;
-        let early = rollout.writes_left > 0 || !rollout.unhealthy.is_empty();
-        if deletes && early && !weaken::is(Weakened::DeletionsLast) {
-            return Candidate::None;
-        }
-        let trouble = state.trouble(&slot.op.id);
-        let held = super::drift::held(trouble, now) && !slot.op.reverts;
-        if !may_attempt(trouble, now) || held || unread.contains(&slot.op.id) {
-            continue;
-        }
-        return if deletes { Candidate::Delete(*index) } else { Candidate::Write(*index) };
+        Some((*index, slot))
+    })
+}
+
+/// Finds the operation that FAILURE lets through: of a resource whose open breaker is due, one in a counted cycle over both
+/// purposes (`GUARDS.md` 2 and 7).
+pub fn probe(state: &State, purpose: Purpose, guards: &Guards) -> Option<u32> {
+    let spent = |purpose| state.app.spent.get(&purpose).is_some_and(|spent| spent.cycle == state.app.counted);
+    if Purpose::ALL.into_iter().any(spent) {
+        return None;
     }
-    Candidate::None
+    let left = remaining(state, purpose, guards);
+    let open = |id: &Id| {
+        let breaker = state.trouble(id).and_then(|trouble| trouble.breaker.as_ref());
+        breaker.is_some_and(|breaker| breaker.open)
+    };
+    let affordable =
+        |op: &Op| !rate_is_zero(guards) && left.writes > 0 && (op.verb != Verb::Delete || left.deletes > 0);
+    attemptable(state, purpose).find(|(_, slot)| open(&slot.op.id) && affordable(&slot.op)).map(|(index, _)| index)
 }
 
 /// Tells whether a resource's back-off is over.
@@ -142,6 +191,15 @@ pub fn failed(before: Option<&Breaker>, reason: Arc<str>, guards: &Guards, now: 
         SignedDuration::try_from(jittered).unwrap_or(PROBE_EVERY)
     };
     Breaker { attempts, next: now.checked_add(wait).unwrap_or(now), open, reason }
+}
+
+/// Lets one attempt through at once; if it fails, the breaker is open again.
+pub fn half_open(breaker: &mut Breaker, now: Timestamp) {
+    if breaker.open {
+        breaker.open = false;
+        breaker.attempts = BREAKER_OPENS - 1;
+        breaker.next = now;
+    }
 }
 
 /// Tells whether a batch turned bad: two, or a tenth of what it wrote (`GUARDS.md` 2, HEALTH).

@@ -1,6 +1,6 @@
 //! A plan: the ordered operations, what is parked, how much it amounts to, and its digests (`GUARDS.md` 5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
@@ -121,6 +121,9 @@ impl Plan {
         guards: &Digest,
         approved: impl Fn(&Digest) -> bool,
     ) -> Self {
+        // What is paired with what, and so the digests, must not depend on the order in which it was found.
+        ops.sort_by(|a, b| a.id.cmp(&b.id));
+        mark_replacements(&mut ops);
         pair_moves(&mut ops);
         pair_supersessions(&mut ops);
         for op in &mut ops {
@@ -141,6 +144,7 @@ impl Plan {
             }
             true
         });
+        park_blocked(&mut ops, &mut parked);
         order(&mut ops);
         let magnitude = Magnitude::of(&ops);
         let (digest, change) = digests(&ops, guards);
@@ -158,14 +162,95 @@ fn removes(op: &Op) -> bool {
     op.effect == Effect::Delete || op.verb == Verb::Delete
 }
 
-/// Orders operations: those that do not delete by rank, then deletions in reverse (`GUARDS.md` 5.2).
+/// Orders operations: those that do not delete by rank, then deletions in reverse, then replacements, each with what goes
+/// before what comes (`GUARDS.md` 5.2).
 fn order(ops: &mut [Op]) {
+    let tops = tops(ops);
+    let phase = |op: &Op| match (op.class, op.verb) {
+        (Class::Replace, _) => 2,
+        (_, Verb::Delete) => 1,
+        _ => 0,
+    };
+    let top = |op: &Op| tops.get(&op.id);
     ops.sort_by(|a, b| {
-        let last = |op: &Op| op.verb == Verb::Delete && !weaken::is(Weakened::DeletionsLast);
-        let (last_a, last_b) = (last(a), last(b));
-        last_a.cmp(&last_b).then_with(|| {
-            if last_a { (b.rank, &b.id).cmp(&(a.rank, &a.id)) } else { (a.rank, &a.id).cmp(&(b.rank, &b.id)) }
+        let deletes = |op: &Op| op.verb == Verb::Delete;
+        (phase(a), top(a), !deletes(a)).cmp(&(phase(b), top(b), !deletes(b))).then_with(|| {
+            if deletes(a) { (b.rank, &b.id).cmp(&(a.rank, &a.id)) } else { (a.rank, &a.id).cmp(&(b.rank, &b.id)) }
         })
+    });
+}
+
+/// Tells whether two identities cannot be there at the same time: one lies below the other.
+///
+/// True of whatever spells its identities as paths; elsewhere no identity continues another one with a slash.
+pub fn excludes(a: &Id, b: &Id) -> bool {
+    let (a, b) = (a.as_str(), b.as_str());
+    let below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+    below(a, b) || below(b, a)
+}
+
+/// Returns the name that each part of a replacement is about: the shortest one.
+fn tops(ops: &[Op]) -> BTreeMap<Id, Id> {
+    let parts: BTreeSet<&str> = ops.iter().filter(|op| op.class == Class::Replace).map(|op| op.id.as_str()).collect();
+    let top = |id: &str| {
+        let above = id.match_indices('/').map(|(at, _)| &id[..at]).find(|above| parts.contains(above));
+        Id::new(above.unwrap_or(id))
+    };
+    parts.iter().map(|id| (Id::new(*id), top(id))).collect()
+}
+
+/// Marks what is deleted together with what comes in its place and cannot be there beside it: a file that becomes a folder,
+/// or the other way. Counted as what it is, a deletion; not as a move, for the old name's content is replaced.
+fn mark_replacements(ops: &mut [Op]) {
+    let named = |is: &dyn Fn(&Op) -> bool| -> BTreeSet<Arc<str>> {
+        ops.iter().filter(|op| is(op)).map(|op| op.id.as_str().into()).collect()
+    };
+    let deleted = named(&|op| op.verb == Verb::Delete);
+    if deleted.is_empty() {
+        return;
+    }
+    // Something is observed where a file is wanted, and things below it go: a folder, which goes with the last of them.
+    let comes = named(&|op| op.verb == Verb::Create || (op.verb == Verb::Update && is_above(&op.id, &deleted)));
+    for op in ops.iter_mut() {
+        let others = if op.verb == Verb::Delete { &comes } else { &deleted };
+        let part = op.verb == Verb::Delete || comes.contains(op.id.as_str());
+        if !part || !(is_above(&op.id, others) || is_below(&op.id, others)) {
+            continue;
+        }
+        op.class = Class::Replace;
+        if op.verb == Verb::Update {
+            op.verb = Verb::Create;
+            op.from = None;
+        }
+    }
+}
+
+/// Tells whether one of the names lies below an identity.
+fn is_above(id: &Id, names: &BTreeSet<Arc<str>>) -> bool {
+    let folder: Arc<str> = format!("{id}/").into();
+    names.range(folder.clone()..).next().is_some_and(|name| name.starts_with(&*folder))
+}
+
+/// Tells whether an identity lies below one of the names.
+fn is_below(id: &Id, names: &BTreeSet<Arc<str>>) -> bool {
+    let id = id.as_str();
+    id.match_indices('/').any(|(at, _)| names.contains(&id[..at]))
+}
+
+/// Parks what goes in the place of something that is parked: it could only fail.
+fn park_blocked(ops: &mut Vec<Op>, parked: &mut Vec<Parked>) {
+    let blocking = parked.iter().filter(|parked| parked.op.class == Class::Replace);
+    let blocking: Vec<(Id, Digest)> = blocking.map(|parked| (parked.op.id.clone(), parked.digest)).collect();
+    if blocking.is_empty() {
+        return;
+    }
+    ops.retain(|op| {
+        let waits = op.class == Class::Replace && op.verb == Verb::Create;
+        let blocks = |(gone, _): &&(Id, Digest)| waits && excludes(gone, &op.id);
+        let Some((gone, digest)) = blocking.iter().find(blocks) else { return true };
+        let why = format!("it takes the place of {gone}, which is protected and waits for an approval").into();
+        parked.push(Parked { op: op.clone(), code: "protected", why, digest: *digest });
+        false
     });
 }
 
@@ -191,6 +276,7 @@ fn pair_moves(ops: &mut [Op]) {
     for (at, op) in ops.iter().enumerate().rev() {
         if op.verb == Verb::Delete
             && !op.reverts
+            && op.class == Class::Plain
             && op.nature.vitals.has(Vitals::CONTENT)
             && let (Some(was), Some((live, _))) = (op.was, &op.from)
             && was == *live
@@ -200,7 +286,7 @@ fn pair_moves(ops: &mut [Op]) {
     }
     for at in 0..ops.len() {
         let created = &ops[at];
-        if created.verb != Verb::Create || created.was.is_some() {
+        if created.verb != Verb::Create || created.class != Class::Plain || created.was.is_some() {
             continue;
         }
         if let Some(old) = created.to.and_then(|to| removed.get_mut(&to)).and_then(Vec::pop) {

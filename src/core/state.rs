@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::approval::Parts;
 use super::clock::Clock;
 use super::commit::CommitId;
 use super::freeze::FreezeState;
@@ -147,6 +148,9 @@ pub struct DriftMark {
     pub since: Timestamp,
     /// When the resource first differed, whatever its values since.
     pub first: Timestamp,
+    /// When people were last told of this value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Timestamp>,
 }
 
 /// Failed attempts to write a resource (`GUARDS.md` 7).
@@ -324,6 +328,9 @@ pub struct Rollout {
     /// What it wrote that turned unhealthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unhealthy: Vec<Id>,
+    /// Poisoned commits of its range that later ones took back: nothing of them is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<CommitId>,
 }
 
 /// What was written in the present counted cycle.
@@ -363,6 +370,9 @@ pub struct Approval {
     /// Whether it was used.
     #[serde(default)]
     pub used: bool,
+    /// The key that signed it, of a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Arc<str>>,
 }
 
 /// What the application's configuration was when it last governed.
@@ -466,6 +476,10 @@ pub struct App {
     pub vouched_by: Vec<Arc<str>>,
     /// The poisoned commit that was counted last, so that it is counted once.
     pub poisoned: Option<CommitId>,
+    /// Poisoned commits that were never written, of the range that `converged` ends.
+    pub skipped: Vec<CommitId>,
+    /// What waits for an approval, and who may not give it.
+    pub parts: Option<Parts>,
 }
 
 impl State {
@@ -473,6 +487,13 @@ impl State {
     pub fn inventory(&self) -> u32 {
         let n = self.resources.values().filter(|resource| resource.accepted.is_some()).count();
         u32::try_from(n).unwrap_or(u32::MAX)
+    }
+
+    /// Returns what was accepted otherwise than a desired state has it.
+    pub fn left_by(&self, desired: &super::resource::Desired) -> Vec<Id> {
+        let accepted = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.accepted.as_ref()?)));
+        let left = accepted.filter(|(id, accepted)| desired.get(id).is_none_or(|want| want.digest != accepted.desired));
+        left.map(|(id, _)| id.clone()).collect()
     }
 
     /// Returns what is remembered of a resource beyond what was accepted.

@@ -13,9 +13,7 @@ use std::time::Duration;
 use super::guards::{
     DriftPolicies, DriftPolicy, Groups, Growth, Guards, Ignore, Limit, Mode, ObserveFor, OnPoison, Rate, TrustPolicy,
 };
-
-/// What a target's own rate is, where it has one (`GUARDS.md` 8): beside it "the target's default" is at most this.
-const TARGET_RATE: Rate = Rate { per_second: 5, burst: 10 };
+use super::pace::TARGET_RATE;
 
 impl Guards {
     /// Returns guards that never let more be written than either of both would.
@@ -160,6 +158,7 @@ fn slower(a: Option<Option<Rate>>, b: Option<Option<Rate>>) -> Option<Option<Rat
         (Some(Some(a)), Some(Some(b))) => Some(Some(least(a, b))),
         (Some(None), other) | (other, Some(None)) => other,
         (None, None) => None,
+        // Where a target has a rate of its own, its default is at most this.
         (None, Some(Some(rate))) | (Some(Some(rate)), None) => Some(Some(least(rate, TARGET_RATE))),
     }
 }

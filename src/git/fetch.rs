@@ -11,7 +11,7 @@ use super::credentials::Identity;
 use super::guard::Guard;
 use super::mirror::{Mirror, MirrorError, commit_id};
 use super::remote::{Limits, Remote, Url};
-use super::session::{Advertised, Topic};
+use super::session::{Advertised, Depth, Topic};
 use super::transport::{self, Address};
 use super::upkeep;
 use crate::core::commit::CommitId;
@@ -229,7 +229,7 @@ pub(super) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(remote: &'a Remote, wanted: &'a Wanted) -> Result<Self, FetchError> {
+    pub(super) fn new(remote: &'a Remote, wanted: &'a Wanted) -> Result<Self, FetchError> {
         let mut identity = Identity::read(&remote.credentials)?;
         let address = transport::address(remote, &mut identity)?;
         let why = |what: &str| FetchError::Url { url: remote.url.clone(), why: what.into() };
@@ -245,12 +245,12 @@ impl<'a> Job<'a> {
         Ok(Self { remote, wanted, identity, address, guard: Guard::new(remote) })
     }
 
-    fn topic(&self, specs: Vec<String>, deepen: bool) -> Topic<'_> {
+    pub(super) fn topic(&self, specs: Vec<String>, depth: Depth) -> Topic<'_> {
         let Self { remote, identity, address, guard, wanted: _ } = self;
-        Topic { remote, identity, address, guard, specs, deepen }
+        Topic { remote, identity, address, guard, specs, depth }
     }
 
-    fn specs(&self) -> Vec<String> {
+    pub(super) fn specs(&self) -> Vec<String> {
         let mut specs = vec![format!("+refs/heads/{0}:{1}", self.remote.branch, tracked(&self.remote.branch))];
         specs.extend(TAGS.iter().map(|tags| format!("+{tags}*:{tags}*")));
         specs.extend(self.wanted.revs.iter().map(|rev| format!("+{rev}:{}", local_rev(rev))));
@@ -263,7 +263,7 @@ impl<'a> Job<'a> {
         let shallow = repo.is_shallow().unwrap_or(false);
         let tracked = tracked(&self.remote.branch);
         let here = upkeep::names(&repo, &tracked)?;
-        let topic = self.topic(self.specs(), shallow);
+        let topic = self.topic(self.specs(), if shallow { Depth::Whole } else { Depth::AsHere });
         let mut moved = false;
         let (advertised, received) = topic.talk(&repo, &mut |advertised| {
             let differs = |(name, id): (&String, &ObjectId)| match here.get(name) {
@@ -293,9 +293,9 @@ impl<'a> Job<'a> {
     }
 
     /// Looks at all branches, so that the error can name them.
-    fn missing_branch(&self, repo: &gix::Repository) -> FetchError {
+    pub(super) fn missing_branch(&self, repo: &gix::Repository) -> FetchError {
         let (url, branch) = (self.remote.url.clone(), self.remote.branch.clone());
-        let topic = self.topic(vec!["refs/heads/*:refs/holdfast/seen/*".into()], false);
+        let topic = self.topic(vec!["refs/heads/*:refs/holdfast/seen/*".into()], Depth::AsHere);
         match topic.talk(repo, &mut |_| false) {
             Ok((seen, _)) if seen.is_empty() => FetchError::Empty { url, branch },
             Ok((seen, _)) => {

@@ -10,6 +10,7 @@ mod classify;
 mod credentials;
 mod fetch;
 mod freeze;
+mod glimpse;
 mod guard;
 mod mirror;
 mod object;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use fetch::{FetchError, Fetched, Phase, Wanted};
 pub use freeze::FreezeEntry;
+pub use glimpse::{Glimpse, glimpse};
 pub use mirror::{Mirror, MirrorError, directory_for};
 pub use object::SignatureCheck;
 pub use range::{FirstParents, Range};

@@ -1,6 +1,7 @@
 //! One conversation with a remote: what it has, and what we lack of that.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -24,8 +25,19 @@ pub(super) struct Topic<'a> {
     pub(super) guard: &'a Arc<Guard>,
     /// What to ask for, as refspecs.
     pub(super) specs: Vec<String>,
-    /// Whether to ask for all history, whatever is here.
-    pub(super) deepen: bool,
+    /// How much history to ask for.
+    pub(super) depth: Depth,
+}
+
+/// How much history is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Depth {
+    /// What is missing here.
+    AsHere,
+    /// All of it, whatever is here.
+    Whole,
+    /// The tips alone.
+    Tips,
 }
 
 /// What the remote has of what was asked for: local names to object ids (a tag's own, not what it points at).
@@ -115,7 +127,11 @@ impl Topic<'_> {
         if !wanted(&advertised) {
             return Ok((advertised, None));
         }
-        let shallow = if self.deepen { Shallow::undo() } else { Shallow::NoChange };
+        let shallow = match self.depth {
+            Depth::AsHere => Shallow::NoChange,
+            Depth::Whole => Shallow::undo(),
+            Depth::Tips => Shallow::DepthAtRemote(NonZeroU32::MIN),
+        };
         let outcome =
             prepared.with_write_packed_refs_only(true).with_shallow(shallow).receive(meter, &self.guard.stop)?;
         let pack = match outcome.status {

@@ -1,10 +1,9 @@
 //! What changes inside the files that two commits both want, read where the trees differ and nowhere else.
 
-use std::collections::BTreeMap;
-
 use super::{Render, RenderError, Renderer, WantChange, field_changes};
 use crate::core::commit::CommitId;
-use crate::core::resource::{FieldChange, Id};
+use crate::core::plan::Details;
+use crate::core::resource::Id;
 use crate::core::tree::{Kind, Oid, Side, TreeError, Trees};
 
 /// How far it is looked into files.
@@ -27,7 +26,7 @@ impl Renderer {
         old: &CommitId,
         new: &CommitId,
         look: Look,
-    ) -> Result<(Vec<WantChange>, BTreeMap<Id, Vec<FieldChange>>), RenderError> {
+    ) -> Result<(Vec<WantChange>, Details), RenderError> {
         let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
         let mut updates = Vec::new();
         let mut seen = |id: &Id, old: Side, new: Side| {
@@ -40,7 +39,7 @@ impl Renderer {
         let changes = match self.kind {
             Render::Plain => self.plain(trees).changes_seen(old, new, &mut seen)?,
         };
-        let mut details = BTreeMap::new();
+        let mut details = Details::new();
         for (id, old, new) in updates {
             let read = |side| read(trees, side, look.bytes).map_err(|error| RenderError::at(id.as_str(), error.into()));
             // A mode that changes alone changes nothing inside.

@@ -58,6 +58,11 @@ pub enum Problem {
     /// A name that no directory can hold, or that would leave it.
     #[error("a directory cannot hold this name ({0}); rename it")]
     Name(&'static str),
+    /// A name that holdfast keeps for its own files in the target.
+    #[error(
+        "this name is kept for holdfast's own files (`.holdfast`, `.holdfast-tmp-…`); rename it, or move it out of source.path"
+    )]
+    Reserved,
     /// A link without a target, or with one that no file system takes.
     #[error("the symbolic link's target is empty, too long or has a NUL; remove it")]
     Link,
@@ -84,6 +89,7 @@ impl Problem {
             Self::TooLarge { .. } => "too_large",
             Self::TooMany(_) => "too_many",
             Self::Name(_) => "name",
+            Self::Reserved => "reserved",
             Self::Link => "link",
             Self::Time(_) => "time",
             Self::NotWanted => "not_wanted",

@@ -23,6 +23,7 @@ pub use error::{Problem, RenderError};
 pub use fields::field_changes;
 
 use crate::core::commit::CommitId;
+use crate::core::effect::Rules;
 use crate::core::resource::{Desired, Digest, Id};
 use crate::core::spelling::{bytes_from_id, id_from_bytes};
 use crate::core::tree::{Kind, Oid, TreeError, Trees, lookup, show};
@@ -84,6 +85,7 @@ pub struct Renderer {
     kind: Render,
     path: Vec<u8>,
     limits: Limits,
+    rules: Rules,
     facts: plain::Facts,
     recent: Mutex<VecDeque<Arc<Desired>>>,
 }
@@ -99,7 +101,21 @@ impl Renderer {
             return Err(RenderError::at(path, Problem::BadPath));
         }
         let path = components.join("/").into_bytes();
-        Ok(Self { kind, path, limits, facts: plain::Facts::default(), recent: Mutex::default() })
+        Ok(Self {
+            kind,
+            path,
+            limits,
+            rules: Rules::default(),
+            facts: plain::Facts::default(),
+            recent: Mutex::default(),
+        })
+    }
+
+    /// Judges what is wanted by the rules of another kind of target than a directory.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// Renders everything that a commit wants, sorted by identity.
@@ -191,7 +207,7 @@ impl Renderer {
     }
 
     fn plain<'a>(&'a self, trees: &'a dyn Trees) -> plain::Plain<'a> {
-        plain::Plain::new(trees, &self.path, &self.limits, &self.facts)
+        plain::Plain::new(trees, &self.path, &self.limits, self.rules, &self.facts)
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Desired>>> {

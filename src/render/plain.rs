@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Limits, Problem, RenderError, WantChange, identity};
-use crate::core::effect_directory::{is_access_control, is_protected};
+use crate::core::effect::Rules;
 use crate::core::resource::{Digest, Id, Nature, Vitals, Want};
 use crate::core::spelling::{file_digest, link_digest};
 use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
@@ -42,6 +42,7 @@ pub(super) struct Plain<'a> {
     trees: &'a dyn Trees,
     path: &'a [u8],
     limits: &'a Limits,
+    rules: Rules,
     facts: &'a Facts,
     started: Instant,
     entries: usize,
@@ -50,9 +51,15 @@ pub(super) struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    pub(super) fn new(trees: &'a dyn Trees, path: &'a [u8], limits: &'a Limits, facts: &'a Facts) -> Self {
+    pub(super) fn new(
+        trees: &'a dyn Trees,
+        path: &'a [u8],
+        limits: &'a Limits,
+        rules: Rules,
+        facts: &'a Facts,
+    ) -> Self {
         let kinds = ["file".into(), "link".into()];
-        Self { trees, path, limits, facts, started: Instant::now(), entries: 0, kinds, group: None }
+        Self { trees, path, limits, rules, facts, started: Instant::now(), entries: 0, kinds, group: None }
     }
 
     /// Renders a whole tree.
@@ -88,7 +95,7 @@ impl<'a> Plain<'a> {
 
     fn want(&mut self, path: &[u8], side: Side) -> Result<Option<Want>, RenderError> {
         let Some((kind, oid)) = side else { return Ok(None) };
-        let origin = if self.path.is_empty() { show(path) } else { show(&[self.path, b"/", path].concat()) };
+        let origin = self.origin(path);
         let at = |problem| RenderError { path: origin.clone(), problem };
         holdable(path).map_err(at)?;
         let fact = self.fact(kind, oid).map_err(at)?;
@@ -97,12 +104,17 @@ impl<'a> Plain<'a> {
             identity: Some(self.kinds[usize::from(kind == Kind::Link)].clone()),
             vitals: fact.vitals,
             group: self.group(id.as_str()),
-            protected: is_protected(id.as_str()),
-            access_control: is_access_control(id.as_str()),
+            protected: self.rules.is_protected(id.as_str()),
+            access_control: self.rules.is_access_control(id.as_str()),
             essence: None,
             stem: None,
         };
         Ok(Some(Want { id, digest: fact.digest, nature, rank: 0, origin }))
+    }
+
+    /// Spells a path as the repository has it.
+    fn origin(&self, path: &[u8]) -> Arc<str> {
+        if self.path.is_empty() { show(path) } else { show(&[self.path, b"/", path].concat()) }
     }
 
     /// The first directory below the path; files come in order, so that the last one's group is often this one's.
@@ -195,8 +207,15 @@ struct Changes<'a, 'b> {
 
 impl Visit<Fail> for Changes<'_, '_> {
     fn leaf(&mut self, path: &[u8], old: Side, new: Side) -> Result<(), Fail> {
-        if is_skipped(path) {
+        if freezes(path) {
             return Ok(());
+        }
+        if is_reserved(path) {
+            // What an older commit had there was never written, and its removal is nothing to write either.
+            return match new {
+                Some(_) => Err(Fail::At(RenderError { path: self.plain.origin(path), problem: Problem::Reserved })),
+                None => Ok(()),
+            };
         }
         self.plain.afford().map_err(Fail::At)?;
         let before = self.plain.want(path, old).map_err(Fail::At)?;
@@ -208,7 +227,7 @@ impl Visit<Fail> for Changes<'_, '_> {
     }
 
     fn enter(&mut self, path: &[u8]) -> Result<bool, Fail> {
-        if is_skipped(path) {
+        if freezes(path) {
             return Ok(false);
         }
         self.plain.afford().map_err(Fail::At)?;
@@ -216,10 +235,22 @@ impl Visit<Fail> for Changes<'_, '_> {
     }
 }
 
-/// Tells what is never rendered: what freezes at the source path, and the target's own anchor there.
+/// Tells what is never rendered: what freezes at the source path, and what is refused there.
 pub(super) fn is_skipped(path: &[u8]) -> bool {
-    let top = path.split(|b| *b == b'/').next().unwrap_or_default();
-    is_freeze(top) || top == b".holdfast"
+    freezes(path) || is_reserved(path)
+}
+
+fn top(path: &[u8]) -> &[u8] {
+    path.split(|b| *b == b'/').next().unwrap_or_default()
+}
+
+fn freezes(path: &[u8]) -> bool {
+    is_freeze(top(path))
+}
+
+/// Tells whether a target keeps the name for itself: no plan may write holdfast's own objects (`GUARDS.md` 9).
+fn is_reserved(path: &[u8]) -> bool {
+    top(path) == b".holdfast" || path.split(|b| *b == b'/').any(|name| name.starts_with(b".holdfast-tmp-"))
 }
 
 /// Refuses names that a directory cannot hold, or that Git or we would take for something else.

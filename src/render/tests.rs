@@ -155,20 +155,35 @@ fn what_is_protected_and_what_is_access_control_is_marked() {
 }
 
 #[test]
-fn freezes_and_the_anchor_are_never_rendered() {
+fn what_freezes_is_never_rendered() {
     let mut memory = Memory::default();
     let commit = memory.commit(&tree([
         ("FREEZE", file("")),
         ("freeze.d", tree([("x", file("x"))])),
-        (".holdfast", file("x")),
         ("freezer", file("x")),
         ("docs", tree([("freeze.md", file("x")), (".holdfast", file("x"))])),
     ]));
     let renderer = plain(".");
     let desired = renderer.render(&memory, &commit).unwrap();
     assert_eq!(names(&desired.wants), ["docs/.holdfast", "docs/freeze.md", "freezer"]);
-    for id in ["FREEZE", "freeze.d/x", ".holdfast"] {
+    for id in ["FREEZE", "freeze.d/x"] {
         assert_eq!(renderer.content(&memory, &commit, &Id::new(id)).unwrap_err().problem, Problem::NotWanted);
+    }
+}
+
+#[test]
+fn the_names_of_holdfast_s_own_files_are_refused_and_may_be_removed() {
+    let ours = [
+        (".holdfast", tree([(".holdfast", file("x"))])),
+        (".holdfast/x", tree([(".holdfast", tree([("x", file("x"))]))])),
+        ("a/.holdfast-tmp-1", tree([("a", tree([(".holdfast-tmp-1", file("x"))]))])),
+    ];
+    for (path, root) in ours {
+        assert_eq!(problem(".", &root), (path.to_owned(), Problem::Reserved));
+        let mut memory = Memory::default();
+        let (old, new) = (memory.commit(&root), memory.commit(&tree([("b", file("b"))])));
+        let changes = plain(".").changes(&memory, &old, &new).unwrap();
+        assert_eq!(changes.iter().map(|change| change.id.as_str()).collect::<Vec<_>>(), ["b"]);
     }
 }
 

@@ -117,7 +117,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         std::fs::write(&path, "operator\nbob@acme.example bobs\n").unwrap();
-        let file = SecretFile::new(&path);
+        let file = SecretFile::tokens(&path);
         (dir, file)
     }
 

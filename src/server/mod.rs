@@ -65,7 +65,7 @@ impl Shared {
             github: secret(github),
             gitlab: secret(gitlab),
             gitea: secret(gitea),
-            tokens: secret(token_file),
+            tokens: token_file.as_deref().map(SecretFile::tokens),
             freeze_secret: secret(freeze_secret_file),
             body,
             reads: Arc::new(Semaphore::new(READS)),

@@ -20,13 +20,15 @@ const LARGEST: u64 = 64 * 1024;
 /// read matches nothing.
 pub struct SecretFile {
     path: PathBuf,
+    /// Reads one line.
+    line: fn(&str) -> Option<Secret>,
     kept: Mutex<Option<(Stamp, Arc<[Secret]>)>>,
 }
 
 /// One line of a file: a secret, and whom it was given to.
 #[derive(Clone)]
 pub struct Secret {
-    /// The principal before the secret, if the line has two words.
+    /// The principal before the token, if the line has two words.
     pub owner: Option<String>,
     value: String,
 }
@@ -62,9 +64,14 @@ impl Stamp {
 }
 
 impl SecretFile {
-    /// Names a file; it is read when it is first used.
+    /// Names a file of secrets, each a whole line; it is read when it is first used.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), kept: Mutex::new(None) }
+        Self { path: path.to_owned(), line: secret, kept: Mutex::new(None) }
+    }
+
+    /// Names a file of tokens, each after the principal that it was given to, or alone.
+    pub fn tokens(path: &Path) -> Self {
+        Self { line: token, ..Self::new(path) }
     }
 
     /// Returns the secrets as they are now.
@@ -82,7 +89,7 @@ impl SecretFile {
         }
         let mut text = String::new();
         file.take(LARGEST).read_to_string(&mut text)?;
-        let secrets: Arc<[Secret]> = text.lines().filter_map(line).collect();
+        let secrets: Arc<[Secret]> = text.lines().filter_map(self.line).collect();
         if secrets.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file holds no secret"));
         }
@@ -99,11 +106,16 @@ impl SecretFile {
     }
 }
 
-fn line(text: &str) -> Option<Secret> {
+/// Reads a line that is a secret as a whole; hosting services let people write what they like.
+fn secret(text: &str) -> Option<Secret> {
     let text = text.trim();
-    match text.split_once(char::is_whitespace) {
-        None if text.is_empty() => None,
-        None => Some(Secret { owner: None, value: text.to_owned() }),
+    (!text.is_empty()).then(|| Secret { owner: None, value: text.to_owned() })
+}
+
+/// Reads a line that is a token, or a principal and a token.
+fn token(text: &str) -> Option<Secret> {
+    match text.trim().split_once(char::is_whitespace) {
+        None => secret(text),
         Some((owner, value)) => Some(Secret { owner: Some(owner.to_owned()), value: value.trim_start().to_owned() }),
     }
 }
@@ -151,7 +163,7 @@ mod tests {
     fn a_file_is_read_again_when_it_changes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
-        let file = SecretFile::new(&path);
+        let file = SecretFile::tokens(&path);
         assert!(file.read().is_err(), "it is not there");
         std::fs::write(&path, "old\n\n  new  \nbob@acme.example   token-of-bob\r\n").unwrap();
         let secrets = file.read().unwrap();
@@ -174,8 +186,18 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_printed() {
-        let secret = line("owner hunter2").unwrap();
+        let secret = token("owner hunter2").unwrap();
         assert_eq!(format!("{secret:?}"), "Secret { owner: Some(\"owner\"), .. }");
+    }
+
+    #[test]
+    fn only_tokens_have_owners() {
+        assert_eq!(token(" bob  t ").map(|token| (token.owner, token.value)), Some((Some("bob".into()), "t".into())));
+        assert_eq!(
+            secret(" a few words ").map(|secret| (secret.owner, secret.value)),
+            Some((None, "a few words".into()))
+        );
+        assert!(token(" ").is_none() && secret("").is_none());
     }
 
     #[test]

@@ -111,6 +111,21 @@ impl Keys {
         Ok(keys)
     }
 
+    /// Counts the keys that are listed, OpenPGP certificates included.
+    pub fn count(&self) -> usize {
+        #[cfg(feature = "openpgp")]
+        let certificates = self.openpgp.count();
+        #[cfg(not(feature = "openpgp"))]
+        let certificates = 0;
+        self.ssh.len() + certificates
+    }
+
+    /// Tells whether a line of `allowed_signers` is about a principal, and whether it may sign commits.
+    pub fn lists(&self, principal: &str) -> bool {
+        let mut grants = self.ssh.iter().map(|allowed| &allowed.grant);
+        grants.any(|grant| grant.namespace_allowed && crate::core::trust::pattern_list(&grant.principals, principal))
+    }
+
     /// Returns why the revocation list cannot be read, if so.
     pub fn revocations_unreadable(&self) -> Option<&str> {
         match &self.revocations {

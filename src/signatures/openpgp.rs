@@ -52,6 +52,11 @@ impl Keyring {
         if certs.is_empty() { Err("it holds no OpenPGP certificate".to_owned()) } else { Ok(Self { certs }) }
     }
 
+    /// Counts the certificates.
+    pub(super) fn count(&self) -> usize {
+        self.certs.len()
+    }
+
     /// Tells whether a key was taken back for good, by its own fingerprint or its certificate's.
     pub(super) fn revoked(&self, fingerprint: &str) -> bool {
         let policy = StandardPolicy::new();

@@ -113,6 +113,10 @@ impl StoreError {
                     Self::Corrupt { path, detail: error.to_string() }
                 }
                 ErrorCode::DiskFull => Self::Full { path },
+                // The only file that is grown before anything is written to it; nothing but space can be missing.
+                ErrorCode::SystemIoFailure if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
+                    Self::Full { path }
+                }
                 ErrorCode::ReadOnly => Self::ReadOnly { path },
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy { path },
                 ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::PermissionDenied => {

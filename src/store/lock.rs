@@ -33,6 +33,27 @@ pub enum LockError {
 }
 
 impl ControllerLock {
+    /// Tells who holds the lock of a state directory, by process id where that is known; nothing is made or written.
+    ///
+    /// # Errors
+    /// If its file cannot be read.
+    pub fn holder(state_dir: &Path) -> io::Result<Option<String>> {
+        let mut file = match File::open(state_dir.join("controller.lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid = file.read_to_string(&mut text).map(|_| text.trim().to_owned()).unwrap_or_default();
+                Ok(Some(if pid.is_empty() { "unknown".to_owned() } else { pid }))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Takes the lock of a state directory, which it makes if need be, or says who has it; does not wait.
     ///
     /// # Errors

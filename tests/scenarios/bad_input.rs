@@ -99,7 +99,6 @@ fn a_secret_in_the_configuration_s_files_is_never_printed() {
 }
 
 #[test]
-#[ignore = "doctor is not built yet"]
 fn a_bad_line_of_the_signers_is_named_and_trusts_nobody() {
     let world = world();
     let file = world.dir().join("allowed_signers");
@@ -121,7 +120,6 @@ fn a_bad_line_of_the_signers_is_named_and_trusts_nobody() {
 }
 
 #[test]
-#[ignore = "doctor is not built yet"]
 fn a_certificate_authority_among_the_signers_is_refused_clearly() {
     let world = world();
     let line = format!("*@example.org cert-authority {}\n", keys::public("mallory"));
@@ -283,7 +281,6 @@ fn large_and_deep_trees_are_no_trouble() {
 }
 
 #[test]
-#[ignore = "a file that becomes a folder is not written yet"]
 fn files_and_folders_may_change_places() {
     let world = World::new();
     world.repo.fill("", 0..20).write("thing", "a file\n").write("other/leaf", "a folder\n");

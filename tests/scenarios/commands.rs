@@ -28,7 +28,6 @@ fn wrong_usage_is_64_and_says_what_is_right() {
 }
 
 #[test]
-#[ignore = "doctor is not built yet"]
 fn an_invalid_or_missing_configuration_is_65() {
     let mut world = World::empty();
     world.bare(&["status", "-c", "/nowhere/holdfast.yaml"]).exits(65).says(&["/nowhere/holdfast.yaml"]);
@@ -96,7 +95,6 @@ fn plan_writes_nothing_and_shows_every_operation_with_its_difference() {
 }
 
 #[test]
-#[ignore = "not verified yet"]
 fn plan_of_a_revision_shows_what_its_merge_would_do() {
     let world = world();
     world.repo.git(&["checkout", "-q", "-b", "feature"]);
@@ -114,7 +112,6 @@ fn plan_of_a_revision_shows_what_its_merge_would_do() {
 }
 
 #[test]
-#[ignore = "backtest is not built yet"]
 fn everything_speaks_json_and_never_null() {
     let world = world();
     world.repo.drop("", 0..11);
@@ -176,7 +173,6 @@ fn status_has_the_promised_fields() {
 }
 
 #[test]
-#[ignore = "not verified yet"]
 fn status_answers_before_anything_ran() {
     let world = World::new();
     world.repo.fill("", 0..3);
@@ -211,7 +207,6 @@ fn verify_gives_the_verdict_on_every_commit_of_a_range() {
 }
 
 #[test]
-#[ignore = "backtest is not built yet"]
 fn backtest_says_what_would_have_been_held() {
     let mut world = World::new();
     world.repo.fill("", 0..60);
@@ -254,7 +249,6 @@ fn backtest_says_what_would_have_been_held() {
 }
 
 #[test]
-#[ignore = "doctor is not built yet"]
 fn doctor_is_content_with_a_good_world_and_says_what_to_do_with_a_bad_one() {
     let mut world = world();
     world.holdfast(&["doctor"]).ok();
@@ -266,7 +260,6 @@ fn doctor_is_content_with_a_good_world_and_says_what_to_do_with_a_bad_one() {
 }
 
 #[test]
-#[ignore = "init is not built yet"]
 fn init_writes_a_configuration_that_is_valid_and_observes() {
     let world = World::new();
     world.repo.fill("", 0..3);

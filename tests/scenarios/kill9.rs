@@ -3,6 +3,9 @@
 //! The debug build kills itself at its n-th durable step (a commit of the ledger, a swap of the anchor, a write to the
 //! target), before and after each. Every step is tried from the same saved world; shards let the steps run in parallel.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use crate::harness::{Saved, Tree, World, changes};
 
 /// The number of test functions that share the steps of the long script.
@@ -96,31 +99,26 @@ fn mixed_shard(shard: usize) {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_at_every_step_of_a_mixed_plan_0() {
     mixed_shard(0);
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_at_every_step_of_a_mixed_plan_1() {
     mixed_shard(1);
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_at_every_step_of_a_mixed_plan_2() {
     mixed_shard(2);
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_at_every_step_of_a_mixed_plan_3() {
     mixed_shard(3);
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_a_halt_holds_through_every_kill() {
     let world = World::new();
     world.repo.fill("", 0..60);
@@ -138,7 +136,6 @@ fn s18_a_halt_holds_through_every_kill() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_a_freeze_holds_through_every_kill() {
     let world = World::new();
     world.repo.fill("", 0..20);
@@ -158,7 +155,6 @@ fn s18_a_freeze_holds_through_every_kill() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_an_approval_is_used_once_through_every_kill() {
     let world = World::new();
     world.repo.fill("", 0..20);
@@ -182,7 +178,6 @@ fn s18_an_approval_is_used_once_through_every_kill() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_the_very_first_cycles_survive_every_kill() {
     let world = World::new();
     world.repo.fill("", 0..4);
@@ -206,7 +201,6 @@ fn s18_the_very_first_cycles_survive_every_kill() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_reanchoring_survives_a_kill_in_the_cycle_after_it() {
     let world = World::new();
     world.repo.fill("", 0..12);
@@ -223,7 +217,6 @@ fn s18_reanchoring_survives_a_kill_in_the_cycle_after_it() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_killed_by_its_own_hook_it_finishes_later() {
     let mut world = World::new();
     world.on_batch("web", "if [ $call = 2 ]; then kill -9 $PPID; fi");
@@ -242,7 +235,6 @@ fn s18_killed_by_its_own_hook_it_finishes_later() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s18_a_running_controller_killed_again_and_again_converges() {
     let mut world = World::new();
     world.app("web").interval("1s");
@@ -265,4 +257,146 @@ fn s18_a_running_controller_killed_again_and_again_converges() {
         assert_eq!(world.missing_from("web").total(), 0, "round {round}");
     }
     world.assert_free("web");
+}
+
+/// Kills a cycle at the first durable step of that name.
+#[track_caller]
+fn kill_at(world: &World, name: &str) {
+    let saved = world.save();
+    for step in 1..200 {
+        let ran = world.crash_at(step);
+        if ran.stderr.contains(&format!("({name})")) {
+            return;
+        }
+        assert_ne!(ran.code, Some(0), "no step is called {name}");
+        world.restore(&saved);
+    }
+    panic!("no step is called {name}");
+}
+
+#[test]
+fn s18_killed_twice_around_the_swap_of_the_anchor_the_target_is_still_its_own() {
+    for (first, second) in
+        [("anchor.swapped", "anchor.swap"), ("anchor.swapped", "anchor.swapped"), ("anchor.swap", "anchor.swap")]
+    {
+        let world = World::new();
+        world.repo.fill("", 0..12);
+        world.baseline();
+        world.repo.change("", 0..3, "omega");
+        world.repo.publish("three updates");
+        world.clock.advance(181);
+        kill_at(&world, first);
+        kill_at(&world, second);
+        world.cycle();
+        assert!(world.status("web").latch("STATE").is_none(), "{first}, then {second}: its own anchor is a stranger's");
+        world.converge("web");
+        world.assert_free("web");
+    }
+}
+
+/// How often the process is killed at a moment that nobody chose.
+const KILLS: usize = 120;
+
+/// Small pseudo-random numbers; the seed is in every message, so that a failure can be run again.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// Kills a cycle after a while that is up to as long as a whole one took lately; returns whether it came to its end.
+fn kill_midway(world: &World, chance: &mut Chance, whole: &mut Duration) -> bool {
+    let config = world.config_file();
+    let begun = Instant::now();
+    let mut child = world
+        .command(&["run", "--once", "-c"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the controller starts");
+    let most = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX).max(1);
+    let at = begun + Duration::from_micros(chance.below(most));
+    while let Some(left) = at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+    let _ = child.kill();
+    let ended = child.wait().expect("the controller ends");
+    if ended.success() {
+        *whole = begun.elapsed();
+    }
+    ended.success()
+}
+
+/// Asserts that no row of an application's journal is missing or there twice.
+#[track_caller]
+fn assert_journal_has_no_gaps(world: &World) {
+    let history = world.holdfast(&["history", "web", "--last", "100000", "--output", "json"]).ok().json();
+    let rows = history["history"].as_array().expect("the history is a list");
+    // What concerns all applications is numbered apart.
+    let own = rows.iter().filter(|row| row["application"] == "web");
+    let mut numbers: Vec<_> = own.map(|row| row["seq"].as_i64().expect("a row has a number")).collect();
+    assert!(!numbers.is_empty(), "there is no journal: {history:#}");
+    numbers.sort_unstable();
+    let wanted: Vec<i64> = (1..=i64::try_from(numbers.len()).expect("the rows can be counted")).collect();
+    assert_eq!(numbers, wanted, "the journal has gaps or doubles");
+}
+
+#[test]
+fn s18_killed_at_a_hundred_moments_nothing_is_lost_doubled_or_left_behind() {
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_micros());
+    let seed = u64::try_from(seed).unwrap_or(1) | 1;
+    let mut chance = Chance(seed);
+    let world = World::new();
+    world.repo.fill("", 0..60);
+    world.baseline();
+    let begun = Instant::now();
+    world.cycle();
+    let mut whole = begun.elapsed();
+    let (mut kills, mut round, mut value) = (0, 0, String::from("alpha"));
+    while kills < KILLS {
+        round += 1;
+        let next = format!("value-{}", char::from(b'a' + u8::try_from(round % 26).unwrap_or(0)));
+        // Twelve updates of the same resources each time, and two deletions or what brings them back.
+        world.repo.change("", 0..12, &next);
+        if round % 2 == 1 {
+            world.repo.drop("", 20..22)
+        } else {
+            world.repo.fill("", 20..22)
+        };
+        world.repo.publish(&format!("round {round}"));
+        let begins = world.tree("web");
+        for interval in 1..=4 {
+            world.clock.advance(181);
+            for _ in 0..6 {
+                if !kill_midway(&world, &mut chance, &mut whole) {
+                    kills += 1;
+                }
+                let now = world.tree("web");
+                let changed = changes(&begins, &now);
+                let said = format!("seed {seed}, round {round}, interval {interval}, {kills} kills: {changed:?}");
+                assert!(changed.total() <= 10 * interval, "more than the intervals' budgets: {said}");
+                assert!(changed.deleted.len() <= 3 * interval, "more than the intervals' deletions: {said}");
+                let may = |path: &String, entry: &crate::harness::Entry| {
+                    begins.get(path) == Some(entry) || world.wanted("web").get(path) == Some(entry)
+                };
+                assert!(now.iter().all(|(path, entry)| may(path, entry)), "torn: {said}");
+                assert_eq!(now.len().max(58), now.len(), "lost: {said}");
+            }
+        }
+        world.converge("web");
+        value = next;
+    }
+    assert!(kills >= KILLS, "{kills} kills, seed {seed}");
+    world.counted_cycle();
+    assert_eq!(world.live("web", "f000.conf"), crate::harness::content(0, &value), "seed {seed}");
+    world.assert_converged("web");
+    world.assert_free("web");
+    assert_journal_has_no_gaps(&world);
 }

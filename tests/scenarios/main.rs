@@ -6,9 +6,15 @@
 
 mod harness;
 
+mod attacks;
+mod bad_disk;
+mod bad_fetch;
 mod bad_input;
 mod commands;
+mod exec_target;
 mod kill9;
+mod outside;
+mod outside_alerts;
 mod s01_source;
 mod s02_protected;
 mod s03_poison;

@@ -142,7 +142,6 @@ fn s03_five_commits_of_which_none_crosses_alone_are_an_accumulation() {
 }
 
 #[test]
-#[ignore = "onPoison: last_good is not built yet"]
 fn s03_last_good_converges_to_the_commit_before_the_culprit() {
     let mut world = World::new();
     world.app("web").guard("onPoison: last_good");

@@ -261,7 +261,6 @@ fn change_digest(plan: &Status) -> String {
 }
 
 #[test]
-#[ignore = "not stable yet"]
 fn s11_a_pre_approved_change_that_is_squashed_converges() {
     let world = World::new();
     world.repo.fill("", 0..60);
@@ -293,7 +292,6 @@ fn s11_a_pre_approved_change_that_is_squashed_converges() {
 }
 
 #[test]
-#[ignore = "not stable yet"]
 fn s11_a_pre_approval_does_not_serve_a_change_that_grew() {
     let world = World::new();
     world.repo.fill("", 0..60);
@@ -318,4 +316,20 @@ fn s11_neither_time_nor_a_restart_clears_a_halted_plan() {
     world.clock.advance(48 * HOUR);
     assert_still_held(&world);
     assert_eq!(world.status("web").latch("PLAN").expect("it is held")["since"], since, "since when it holds has moved");
+}
+
+#[test]
+fn s11_a_command_refuses_whoever_has_a_part_in_the_plan_at_once() {
+    let user = format!("local:uid-{}", rustix::process::getuid().as_raw());
+    let (world, digest) = held_with(|app| {
+        app.trust(&format!("people: {{ alice: [{}, {user:?}] }}", address("alice")));
+    });
+    let refused = world.approve("web", &digest).exits(1);
+    let said = refused.stdout + &refused.stderr;
+    for word in [user.as_str(), "wrote", "another listed person", "approve"] {
+        assert!(said.contains(word), "{word:?} is not said: {said}");
+    }
+    assert_still_held(&world);
+    world.repo.approve(&digest, "bob");
+    world.converge("web");
 }

@@ -328,3 +328,31 @@ fn s13_wakes_do_not_shorten_observing() {
     world.counted_cycles(2);
     world.assert_converged("web");
 }
+
+#[test]
+fn s13_a_target_that_refuses_is_only_probed_until_it_takes_something_again() {
+    let mut world = World::new();
+    world.without_privilege();
+    world.app("web").guard("backoff: { initial: 1s, max: 1s }");
+    world.repo.fill("open", 0..6).fill("shut", 6..10);
+    world.baseline();
+    world.repo.change("shut", 6..10, "omega");
+    world.repo.publish("change what cannot be written");
+    let shut = world.root("web").join("shut");
+    let before = world.tree("web");
+    world.with_mode(&shut, 0o555, || {
+        world.counted_cycles(12);
+        world.assert_unchanged("web", &before);
+        world.assert_latch("web", "FAILURE", &["failures"]);
+        world.assert_printed(&["FAILURE", "4 of 10"]);
+        // A probe that fails clears nothing.
+        world.advance(31);
+        world.counted_cycle();
+        world.assert_latch("web", "FAILURE", &["failures"]);
+    });
+    world.advance(31);
+    world.counted_cycle();
+    assert_eq!(changes(&before, &world.tree("web")).updated.len(), 1, "not one probe");
+    world.converge("web");
+    world.assert_free("web");
+}

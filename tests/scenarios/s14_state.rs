@@ -200,7 +200,6 @@ fn s14_another_target_is_not_the_old_one() {
 }
 
 #[test]
-#[ignore = "reserved names are skipped silently so far"]
 fn s14_a_plan_may_not_write_holdfast_s_own_files() {
     let world = world();
     let anchor = fs::read(world.root("web").join(".holdfast")).expect("the target has an anchor");

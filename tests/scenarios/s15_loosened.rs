@@ -3,6 +3,7 @@
 //! Here the configuration is a file beside the controller; an Application that is an object in a cluster needs a cluster.
 
 use crate::harness::World;
+use crate::harness::keys::address;
 
 /// Makes a world whose application reads `hosts/web`.
 fn world() -> World {
@@ -100,4 +101,43 @@ fn s15_a_mode_of_observe_takes_effect_at_once() {
     world.app("web").mode("observe");
     world.assert_reports_but_does_not_heal("web", "f003.conf");
     world.assert_latch("web", "OBSERVE", &[]);
+}
+
+#[test]
+fn s15_a_signer_whom_the_configuration_adds_does_not_count_before_that_is_approved() {
+    let mut world = World::new();
+    world.app("web").trust(&format!("signers: [{}]", address("alice")));
+    world.repo.fill("", 0..20);
+    world.baseline();
+    world.app("web").trust(&format!("signers: [{}, {}]", address("alice"), address("dave")));
+    world.repo.change("", 0..1, "omega");
+    world.repo.commit("by somebody new").by("dave");
+    world.repo.push();
+    let before = world.tree("web");
+    world.counted_cycles(3);
+    world.assert_unchanged("web", &before);
+    let status = world.assert_latch("web", "SIGNATURE", &["signer_not_allowed"]);
+    assert!(status.at("/configuration/loosened").to_string().contains("trust.signers"), "{:#}", status.0);
+    world.assert_printed(&["SIGNATURE", "dave@example.org"]);
+    world.assert_heals("web", "f007.conf");
+    world.approve("web", status.text("/configuration/digest")).ok();
+    world.converge("web");
+    world.assert_free("web");
+}
+
+#[test]
+fn s15_a_signer_who_was_taken_off_the_list_is_off_at_once() {
+    let mut world = World::new();
+    world.app("web").trust(&format!("signers: [{}, {}]", address("alice"), address("dave")));
+    world.repo.fill("", 0..20);
+    world.baseline();
+    // One is taken off while another is added: the addition waits, the removal does not.
+    world.app("web").trust(&format!("signers: [{}, {}]", address("alice"), address("carol")));
+    world.repo.change("", 0..1, "omega");
+    world.repo.commit("by somebody who left").by("dave");
+    world.repo.push();
+    let before = world.tree("web");
+    world.counted_cycles(2);
+    world.assert_unchanged("web", &before);
+    world.assert_latch("web", "SIGNATURE", &["signer_not_allowed"]);
 }

@@ -38,7 +38,6 @@ fn changed(world: &World, names: &[String], value: &str) -> usize {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s17_the_fleet_guard_holds_two_hundred_and_one_approval_lets_all_go() {
     let (world, names) = fleet(200, 6);
     change_all(&world, &names, "omega");
@@ -65,7 +64,6 @@ fn s17_the_fleet_guard_holds_two_hundred_and_one_approval_lets_all_go() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s17_less_than_half_of_the_applications_pass() {
     let (world, names) = fleet(12, 20);
     change_all(&world, &names[..6], "omega");
@@ -77,7 +75,6 @@ fn s17_less_than_half_of_the_applications_pass() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s17_deletions_over_the_fleet_have_a_limit_of_their_own() {
     let (world, names) = fleet(6, 12);
     let before: Vec<_> = names.iter().map(|name| world.tree(name)).collect();
@@ -94,7 +91,6 @@ fn s17_deletions_over_the_fleet_have_a_limit_of_their_own() {
 }
 
 #[test]
-#[ignore = "not verified yet: run with --ignored"]
 fn s17_an_unreachable_target_delays_nobody_s_judgement() {
     let (world, names) = fleet(4, 6);
     std::fs::rename(world.root("app-000"), world.dir().join("away")).expect("a root is moved");

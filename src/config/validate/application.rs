@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::guards::{drift, guards};
+use super::guards::{RATE, drift, guards};
 use super::source::source;
 use super::{Scope, is_label};
 use crate::config::raw::{
@@ -54,7 +54,7 @@ pub(in crate::config) fn application(
         drift: raw_drift.as_ref().map_or_else(Default::default, |raw| drift(&scope.key("drift"), raw)),
         ..defaults
     };
-    let guards = match raw_guards {
+    let mut guards = match raw_guards {
         Some(raw) => guards(&scope.key("guards"), raw, base),
         None => base,
     };
@@ -68,8 +68,10 @@ pub(in crate::config) fn application(
     let freeze = freeze.as_ref().and_then(freeze_of);
     let source = from.as_ref().and_then(|raw| source(&scope.key("source"), raw));
     let target = to.as_ref().and_then(|raw| target(&scope.key("target"), raw));
-    if let Some(Target::Directory(_)) = &target {
-        identities_of_a_directory(&scope, &guards);
+    match &target {
+        Some(Target::Directory(_)) => identities_of_a_directory(&scope, &guards),
+        Some(Target::Kubernetes(_) | Target::Exec(_)) => guards.rate = guards.rate.or(Some(Some(RATE))),
+        None => {}
     }
     Some(Application { name: name?, source: source?, trust, target: target?, guards, freeze, origin })
 }

@@ -139,7 +139,7 @@ fn groups(raw: &RawGroups) -> Option<Groups> {
 }
 
 /// The target's own default of `GUARDS.md` 8 for Kubernetes and exec, from which a part that is not written is taken.
-const RATE: Rate = Rate { per_second: 5, burst: 10 };
+pub(super) const RATE: Rate = Rate { per_second: 5, burst: 10 };
 
 fn rate_of(raw: &RawRate) -> Option<Rate> {
     let RawRate::Parts(RawRateParts { per_second, burst }) = raw else { return None };

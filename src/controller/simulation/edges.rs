@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::target::Object;
 use super::world::{Seen, Shared, World};
 use crate::controller::edges::{Read, Rendered, Trusted, Unclaimed, Write};
+use crate::core::approval::Contributor;
 use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
 use crate::core::freeze::FreezeState;
+use crate::core::guards::TrustPolicy;
 use crate::core::op::{Op, Verb};
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
@@ -65,11 +67,10 @@ impl Read for SimEdges {
         tip
     }
 
-    fn trust(&mut self, state: &State, tip: &CommitId) -> Result<Trusted, Arc<str>> {
+    fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>> {
         let mut world = self.enter("trust");
         let revoked = world.repository.revoked.clone();
         world.seen(self.pid, self.app).revoked = revoked;
-        let policy = &world.settings[self.app].policy;
         world.repository.trust(state, tip, policy, world.wall(), World::beginning())
     }
 
@@ -100,6 +101,11 @@ impl Read for SimEdges {
 
     fn change_details(&mut self, _: &CommitId, _: &CommitId, _: &[WantChange]) -> Details {
         Details::new()
+    }
+
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, _: &Id) -> Result<Vec<Contributor>, Arc<str>> {
+        let people = self.enter("contributors").repository.contributors(base, tip, self.app);
+        Ok(people.into_iter().map(|who| Contributor { names: vec![who.into()] }).collect())
     }
 
     fn details(&mut self, _: &State, _: &[Op]) -> Details {

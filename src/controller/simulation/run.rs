@@ -22,6 +22,7 @@ use crate::core::commit::CommitId;
 use crate::core::fleet::{self, Member};
 use crate::core::guard_digest::guard_digest;
 use crate::core::guards::{FleetGuards, Guards, Limit, Mode, TrustPolicy};
+use crate::core::plan::Details;
 use crate::core::resource::{Desired, Digest};
 use crate::core::state::{Identity, LatchName, State};
 
@@ -95,7 +96,7 @@ impl Controller {
                 Some(Rendered::Broken(_)) | None => None,
             };
             let settings = &world.settings[app];
-            members.push(Member::new(&settings.name, state, desired, &settings.guards));
+            members.push(Member::new(&settings.name, state, desired, &settings.guards, |_| Details::new()));
         }
         let mut world = self.world.borrow_mut();
         let judged = fleet::judge(&members, &world.fleet);

@@ -379,7 +379,7 @@ impl World {
         if state.app.approvals.iter().any(|known| known.digest == digest && known.used) {
             return;
         }
-        let approval = Approval { digest, by: by.into(), via: "api".into(), at: state.now(), used: false };
+        let approval = Approval { digest, by: by.into(), via: "api".into(), at: state.now(), used: false, key: None };
         self.command(store, app, &[Fact::Approved { approval }]);
     }
 

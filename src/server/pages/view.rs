@@ -22,7 +22,9 @@ pub fn overview(statuses: &Statuses, now: Timestamp) -> String {
     let stopped = applications.iter().filter(|status| standing(status).class == "stopped").count();
     let line = match (applications.len(), stopped) {
         (0, _) => "no application has been looked at yet".to_owned(),
+        (1, 0) => "1 application, not halted".to_owned(),
         (all, 0) => format!("{all} applications, none halted"),
+        (1, _) => "1 application, halted".to_owned(),
         (all, stopped) => format!("{stopped} of {all} applications halted"),
     };
     for status in applications {

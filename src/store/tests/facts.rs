@@ -6,6 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
+use crate::core::approval::{Contributor, Parts};
 use crate::core::clock::Clock;
 use crate::core::commit::CommitId;
 use crate::core::freeze::{self, Freeze, FreezeState};
@@ -141,6 +142,7 @@ fn rollout() -> impl Strategy<Value = Rollout> {
             writes_left: total,
             batch,
             next_batch: 1,
+            skipped: unhealthy.iter().map(|id| CommitId::new(id.as_str())).collect(),
             unhealthy,
         },
     )
@@ -184,6 +186,7 @@ fn approval() -> impl Strategy<Value = Approval> {
         via: "tag".into(),
         at,
         used,
+        key: used.then(|| "SHA256:key".into()),
     })
 }
 
@@ -229,11 +232,19 @@ fn differing() -> impl Strategy<Value = Differing> {
 }
 
 fn about_resources() -> Vec<BoxedStrategy<Fact>> {
-    let mark = (option::of(digest()), time(), time()).prop_map(|(live, since, first)| DriftMark { live, since, first });
+    let mark = (option::of(digest()), time(), time()).prop_map(|(live, since, first)| DriftMark {
+        live,
+        since,
+        first,
+        told: None,
+    });
     let wrote = (purpose(), 0u32..5, id(), effect(), option::of(accepted()), any::<bool>(), option::of(0u64..99));
     vec![
         (id(), mark).prop_map(|(id, mark)| Fact::Drifted { id, mark }).boxed(),
         id().prop_map(|id| Fact::Undrifted { id }).boxed(),
+        (id(), word())
+            .prop_map(|(id, answer)| Fact::Announced { id, class: crate::core::drift::Class::Fresh, answer })
+            .boxed(),
         (id(), accepted()).prop_map(|(id, accepted)| Fact::Accepted { id, accepted: Box::new(accepted) }).boxed(),
         id().prop_map(|id| Fact::Forgotten { id }).boxed(),
         wrote
@@ -308,7 +319,7 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
             .boxed(),
         identity.prop_map(|identity| Fact::Identified { identity }).boxed(),
         (latch_name(), latch()).prop_map(|(latch, state)| Fact::Latched { latch, state }).boxed(),
-        latch_name().prop_map(|bar| Fact::Barred { bar }).boxed(),
+        latch_name().prop_map(|bar| Fact::Barred { bar, reasons: Vec::new() }).boxed(),
         latch_name().prop_map(|bar| Fact::Unbarred { bar }).boxed(),
         (latch_name(), word()).prop_map(|(latch, by)| Fact::Cleared { latch, by: by.into() }).boxed(),
         (vec(freeze(), 0..3), word())
@@ -317,16 +328,25 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
         (commit(), vec(word().prop_map(Into::into), 0..2))
             .prop_map(|(commit, keys)| Fact::Verified { commit, keys })
             .boxed(),
-        (commit(), digest(), any::<bool>(), option::of(0u64..99), vec(commit(), 0..2))
-            .prop_map(|(commit, desired, good, seconds, skipped)| Fact::Converged {
+        (commit(), digest(), any::<bool>(), option::of(0u64..99), vec(commit(), 0..2), vec(id(), 0..3))
+            .prop_map(|(commit, desired, good, seconds, skipped, left)| Fact::Converged {
                 commit,
                 desired,
                 good,
                 seconds,
                 skipped,
+                left,
             })
             .boxed(),
         commit().prop_map(|commit| Fact::Poisoned { commit }).boxed(),
+        option::of((vec(digest(), 0..3), vec(word(), 0..3)))
+            .prop_map(|parts| Fact::Contributed {
+                parts: parts.map(|(digests, names)| Parts {
+                    digests,
+                    contributors: vec![Contributor { names: names.into_iter().map(Into::into).collect() }],
+                }),
+            })
+            .boxed(),
         anchor().prop_map(|anchor| Fact::AnchorIntended { anchor }).boxed(),
         Just(Fact::AnchorKnown).boxed(),
         (commit(), word(), option::of(clock()), option::of(anchor()))
@@ -350,13 +370,14 @@ pub(super) fn fact() -> impl Strategy<Value = Fact> {
     let weighted = kinds.into_iter().map(|kind| (1, kind));
     let accepted =
         (id(), accepted()).prop_map(|(id, accepted)| Fact::Accepted { id, accepted: Box::new(accepted) }).boxed();
-    let converged = (commit(), digest())
-        .prop_map(|(commit, desired)| Fact::Converged {
+    let converged = (commit(), digest(), vec(id(), 0..3))
+        .prop_map(|(commit, desired, left)| Fact::Converged {
             commit,
             desired,
             good: true,
             seconds: None,
             skipped: Vec::new(),
+            left,
         })
         .boxed();
     Union::new_weighted(weighted.chain([(12, accepted), (5, converged)]).collect())
@@ -409,6 +430,8 @@ fn kind(fact: &Fact) -> usize {
         Fact::Noticed { .. } => 41,
         Fact::Barred { .. } => 42,
         Fact::Unbarred { .. } => 43,
+        Fact::Contributed { .. } => 44,
+        Fact::Announced { .. } => 45,
     }
 }
 
@@ -418,6 +441,6 @@ fn every_kind_is_made() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let facts = vec(fact(), 3000).new_tree(&mut runner).expect("facts").current();
     let made: std::collections::BTreeSet<_> = facts.iter().map(kind).collect();
-    let missing: Vec<_> = (0..=43).filter(|kind| !made.contains(kind)).collect();
+    let missing: Vec<_> = (0..=44).filter(|kind| !made.contains(kind)).collect();
     assert_eq!(missing, Vec::<usize>::new());
 }

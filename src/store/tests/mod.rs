@@ -52,5 +52,6 @@ fn converged(commit: &str) -> Fact {
         good: true,
         seconds: Some(3),
         skipped: Vec::new(),
+        left: Vec::new(),
     }
 }

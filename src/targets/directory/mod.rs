@@ -4,19 +4,22 @@
 //! exclusive directory is invisible. Nothing outside the root is ever reached through a link (`beneath`), and nothing
 //! that stands in the way is removed with what is in it.
 //!
-//! - `observe`: reading; digests are remembered in a [`StatCache`].
+//! - `observe`: reading; digests are remembered in a [`StatCache`], which [`Kept`] keeps between runs.
 //! - `anchor`: the claim on the directory and the lock around writing; a [`Session`] is what holds the lock.
 //! - `write`: writing with preconditions, in batches; `recover` makes good what a crash left of one.
 //! - `reload`: the commands that make programs notice, and those that say whether they work.
+//! - `examine`: what can be told without writing.
 //! - `watch`: wakes when something changed; carries no data.
 
 mod anchor;
 mod attributes;
 mod beneath;
 mod cache;
+mod examine;
 mod hook;
 mod job;
 mod journal;
+mod kept;
 mod list;
 mod look;
 mod observe;
@@ -37,6 +40,8 @@ use std::sync::Arc;
 
 pub use anchor::{LockError, Session, SwapError};
 pub use cache::StatCache;
+pub use examine::{Examination, LockSeen};
+pub use kept::Kept;
 pub use recover::Recovery;
 pub use reload::{Reload, ReloadError};
 pub use watch::{Watch, WatchState, watch};

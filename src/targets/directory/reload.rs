@@ -69,6 +69,18 @@ enum Which {
 }
 
 impl Directory {
+    /// Runs what makes programs notice, then what tells whether they work: the worst of both for each resource.
+    pub fn settle(&self, written: &[Id]) -> Vec<(Id, Health, Option<String>)> {
+        let mut worst: BTreeMap<Id, (Health, Option<String>)> = BTreeMap::new();
+        for (id, health, why) in self.reload(written).into_iter().chain(self.settle_health(written)) {
+            let known = worst.entry(id).or_insert((Health::Healthy, None));
+            if known.0 == Health::Healthy {
+                *known = (health, why);
+            }
+        }
+        worst.into_iter().map(|(id, (health, why))| (id, health, why)).collect()
+    }
+
     /// Runs the `run` command of every entry that matches something written, once each, in the configured order.
     ///
     /// Returns, for each written resource that an entry matches, whether all its commands succeeded, and the end of the

@@ -183,6 +183,8 @@ mod tests {
         let root = temp.path().canonicalize().unwrap();
         let file = root.join("file");
         fs::write(&file, "one").unwrap();
+        // There from the start: a new directory is watched only some time after it was made, which itself wakes.
+        fs::create_dir(root.join("dir")).unwrap();
         let (send, events) = mpsc::channel();
         let mut watcher = notify::recommended_watcher(send).unwrap();
         watcher.watch(&root, RecursiveMode::Recursive).unwrap();
@@ -218,7 +220,7 @@ mod tests {
             &(|| fs::write(&file, "two").unwrap()) as &dyn Fn(),
             &|| fs::rename(&file, root.join("renamed")).unwrap(),
             &|| fs::remove_file(root.join("renamed")).unwrap(),
-            &|| fs::create_dir(root.join("dir")).unwrap(),
+            &|| fs::create_dir(root.join("new")).unwrap(),
             &|| std::os::unix::fs::symlink("x", root.join("link")).unwrap(),
             &|| fs::write(root.join("dir/.holdfast"), "theirs").unwrap(),
         ] {

@@ -16,7 +16,7 @@ use protocol::{Lines, Request, Seen, Written};
 
 use super::Expect;
 use super::process::{Command, Finish};
-use crate::core::resource::{Anchor, AnchorSeen, Id, Live, Observed};
+use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live, Observed};
 use crate::core::write::{Outcome, Verb, WriteOp};
 
 /// What is configured of an exec target.
@@ -124,6 +124,28 @@ impl Exec {
         }
         let seen = ids.into_iter().cloned().zip(answers.into_iter().map(|live| live.unwrap_or(Live::Gone)));
         Ok(Observed { seen: seen.collect(), failure: None, anchor })
+    }
+
+    /// Asks the program for the anchor alone.
+    pub fn read_anchor(&self) -> AnchorSeen {
+        let Observed { seen: _, failure, anchor } = self.observe(&[]);
+        failure.map_or(anchor, AnchorSeen::Unread)
+    }
+
+    /// Asks the program whether resources work. What could not be read is on its way, until somebody stops waiting; what
+    /// is gone is nobody's health.
+    pub fn health(&self, ids: &[Id]) -> Vec<(Id, Health, Option<String>)> {
+        let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None }).collect();
+        let Observed { seen, failure, anchor: _ } = self.observe(&expect);
+        if let Some(why) = failure {
+            return ids.iter().map(|id| (id.clone(), Health::Progressing, Some(why.to_string()))).collect();
+        }
+        let answer = |(id, live): (Id, Live)| match live {
+            Live::Here(here) => Some((id, here.health, None)),
+            Live::Unread(why) => Some((id, Health::Progressing, Some(why.to_string()))),
+            Live::Gone | Live::Leaving => None,
+        };
+        seen.into_iter().filter_map(answer).collect()
     }
 
     /// Has the program write one resource, with its precondition.

@@ -195,9 +195,9 @@ pub(super) struct Report {
     health: Health,
     #[serde(default)]
     identity: Option<Arc<str>>,
-    /// The names of what it has that could be lost.
+    /// The names of what it has that could be lost; content, where nothing is said.
     #[serde(default)]
-    vitals: Vec<Vital>,
+    vitals: Option<Vec<Vital>>,
     #[serde(default)]
     group: Option<Arc<str>>,
     #[serde(default)]
@@ -238,8 +238,11 @@ impl Report {
                 digest,
                 version: Version(version),
                 nature: Nature {
-                    identity: self.identity,
-                    vitals: self.vitals.into_iter().fold(Vitals::default(), |all, vital| all.with(vital.bit())),
+                    // What a tree wants is a file or a link: without a word, what is there is the usual of both.
+                    identity: Some(self.identity.unwrap_or_else(|| "file".into())),
+                    vitals: self.vitals.map_or(Vitals::CONTENT, |vitals| {
+                        vitals.into_iter().fold(Vitals::default(), |all, vital| all.with(vital.bit()))
+                    }),
                     group: self.group,
                     protected: self.protected,
                     access_control: self.access_control,

@@ -39,6 +39,8 @@ pub struct App {
     pub trust: Vec<String>,
     /// The root of its directory.
     pub root: PathBuf,
+    /// What `target.exec` says, where it is a program rather than a directory.
+    pub exec: Option<String>,
     /// Further lines of `target.directory`.
     pub directory: Vec<String>,
     /// Lines of `guards`.
@@ -124,9 +126,13 @@ impl App {
         }
         self.trust.iter().for_each(|extra| line(&format!("    {extra}")));
         line("  target:");
-        line("    directory:");
-        line(&format!("      root: {:?}", self.root));
-        self.directory.iter().for_each(|extra| line(&format!("      {extra}")));
+        if let Some(exec) = &self.exec {
+            line(&format!("    exec: {exec}"));
+        } else {
+            line("    directory:");
+            line(&format!("      root: {:?}", self.root));
+            self.directory.iter().for_each(|extra| line(&format!("      {extra}")));
+        }
         for (section, lines) in [("guards", &self.guards), ("drift", &self.drift)] {
             if !lines.is_empty() {
                 line(&format!("  {section}:"));

@@ -9,6 +9,7 @@ pub mod controller;
 pub mod git;
 pub mod http;
 pub mod keys;
+pub mod receiver;
 pub mod run;
 mod selftest;
 pub mod status;
@@ -85,6 +86,7 @@ impl World {
             allowed_signers: Some(self.dir.path().join("allowed_signers")),
             trust: vec![format!("approvers: [{}, {}]", keys::address("bob"), keys::address("carol"))],
             root,
+            exec: None,
             directory: Vec::new(),
             guards: Vec::new(),
             drift: Vec::new(),

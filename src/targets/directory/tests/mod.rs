@@ -3,6 +3,7 @@
 mod anchor;
 mod crash;
 mod observe;
+mod read;
 mod reload;
 mod scale;
 mod watch;

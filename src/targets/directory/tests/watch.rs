@@ -56,3 +56,39 @@ fn a_dropped_watch_lets_go_of_what_it_wakes() {
     while woken.recv_timeout(LONG).is_ok() {}
     assert_eq!(woken.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
 }
+
+/// The child: its machine has no watch left.
+#[test]
+#[ignore = "is started by the next test"]
+fn without_watches() {
+    let fixture = Fixture::new();
+    let watch = watch(&fixture.root, Duration::ZERO, || {});
+    match watch.state() {
+        WatchState::Polling(why) => assert!(why.contains("max_user_watches"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    // All else works as ever.
+    let (id, expect) = (Id::new("a"), None);
+    let observed =
+        fixture.directory().observe(&[Expect { id: &id, digest: expect }], &mut StatCache::new(), Timestamp::now());
+    assert_eq!(observed.failure, None);
+}
+
+#[test]
+fn a_machine_without_watches_left_polls_and_says_so() {
+    let script = "echo 0 > /proc/sys/user/max_inotify_watches || exit 99; exec \"$0\" \"$@\"";
+    let output = std::process::Command::new("unshare")
+        .args(["-Ur", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "targets::directory::tests::watch::without_watches", "--test-threads=1"])
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child was not run");
+        }
+        Ok(output) if String::from_utf8_lossy(&output.stdout).contains("running 1 test") => {
+            panic!("{}", String::from_utf8_lossy(&output.stdout));
+        }
+        other => eprintln!("skipped: this machine lets nobody make a user namespace: {other:?}"),
+    }
+}

@@ -1,359 +1,36 @@
-//! The journal's rows and what each does to the state: nothing is told twice in different words.
-//!
-//! A [`Fact`] is at once a row of the journal, the change of [`State`], a log line and, for some, a notice. Folding the whole
-//! journal gives the state.
+//! What each fact does to the state. The same facts in the same order always give the same state.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use jiff::{SignedDuration, Timestamp};
 
-use super::clock::Clock;
-use super::commit::CommitId;
-use super::freeze::FreezeState;
-use super::op::{Effect, Op, Verb};
-use super::resource::{Anchor, Digest, Id};
-use super::state::{
-    Accepted, AnchorState, Approval, Batch, Breaker, Differing, DriftMark, Good, Governing, Hold, Identity, Latch,
-    LatchName, OpState, Purpose, Resource, Rollout, RolloutOp, State, Trouble, Watched,
+use super::super::approval;
+use super::super::clock::Clock;
+use super::super::commit::CommitId;
+use super::super::op::{Effect, Op};
+use super::super::pace;
+use super::super::resource::{Anchor, Digest, Id};
+use super::super::state::{
+    Accepted, AnchorState, Approval, Batch, Good, LatchName, OpState, Purpose, Resource, Rollout, RolloutOp, Spent,
+    Standing, State, Trouble, Watched,
 };
+use super::{Fact, Touched};
 
-/// Something that happened, and was made durable.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "fact", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Fact {
-    /// A cycle ended its observation.
-    Cycle {
-        /// The advanced clock.
-        clock: Clock,
-        /// Whether it counted (`GUARDS.md` 1, *counted cycle*).
-        counted: bool,
-        /// Whether everything was read.
-        complete: bool,
-    },
-    /// The observe-only time is over.
-    ObservedEnough,
-    /// The observe-only time begins again.
-    ObserveAgain,
-    /// The application may write for the first time.
-    Converging,
-    /// Commits were seen for the first time.
-    Sighted {
-        /// Which, all at the cycle's time.
-        commits: Vec<CommitId>,
-    },
-    /// Sightings that no longer matter were dropped.
-    Unsighted {
-        /// Which.
-        commits: Vec<CommitId>,
-    },
-    /// The configuration now governs.
-    Governed {
-        /// What governs.
-        governing: Box<Governing>,
-        /// What got looser.
-        loosened: Vec<String>,
-    },
-    /// The ledger is about this source and target.
-    Identified {
-        /// Which.
-        identity: Identity,
-    },
-    /// A latch was set, or its reasons changed.
-    Latched {
-        /// Which.
-        latch: LatchName,
-        /// Its state.
-        state: Box<Latch>,
-    },
-    /// A latch was cleared.
-    Cleared {
-        /// Which.
-        latch: LatchName,
-        /// What cleared it.
-        by: Arc<str>,
-    },
-    /// A bar holds from now on.
-    Barred {
-        /// Which.
-        bar: LatchName,
-    },
-    /// A bar holds no longer.
-    Unbarred {
-        /// Which.
-        bar: LatchName,
-    },
-    /// Freezes changed.
-    Freezes {
-        /// All that hold now.
-        state: FreezeState,
-        /// What happened, for people.
-        change: String,
-    },
-    /// A resource was seen to drift, or to have drifted further.
-    Drifted {
-        /// Which.
-        id: Id,
-        /// How.
-        mark: DriftMark,
-    },
-    /// A resource drifts no longer.
-    Undrifted {
-        /// Which.
-        id: Id,
-    },
-    /// A desired state was found already in place, or accepted anew.
-    Accepted {
-        /// Which.
-        id: Id,
-        /// What.
-        accepted: Box<Accepted>,
-    },
-    /// A resource left the inventory without a write.
-    Forgotten {
-        /// Which.
-        id: Id,
-    },
-    /// Promotion to a commit was begun, or nothing was left to do for it.
-    Verified {
-        /// The commit.
-        commit: CommitId,
-        /// The keys that vouched for it.
-        keys: Vec<Arc<str>>,
-    },
-    /// Everything that may be written is as a commit wants it.
-    Converged {
-        /// The commit.
-        commit: CommitId,
-        /// The digest of everything it desires.
-        desired: Digest,
-        /// Whether all of it is healthy and nothing is parked: a state to return to.
-        good: bool,
-        /// How long since the commit was first seen, in seconds.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        seconds: Option<u64>,
-        /// Poisoned commits that were in the range and never written.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        skipped: Vec<CommitId>,
-    },
-    /// A poisoned commit was named.
-    Poisoned {
-        /// Which.
-        commit: CommitId,
-    },
-    /// The plan under judgement was first seen.
-    PlanSeen {
-        /// Its digest.
-        digest: Digest,
-    },
-    /// A rollout was begun.
-    RolloutStarted {
-        /// What for.
-        purpose: Purpose,
-        /// Its head.
-        rollout: Box<Rollout>,
-        /// Its operations in order.
-        ops: Vec<Op>,
-    },
-    /// A rollout ended.
-    RolloutEnded {
-        /// What for.
-        purpose: Purpose,
-        /// How: `done`, or why it was cancelled.
-        how: Arc<str>,
-    },
-    /// The anchor is about to be swapped.
-    AnchorIntended {
-        /// To what.
-        anchor: Box<Anchor>,
-    },
-    /// The anchor was seen to be what was intended.
-    AnchorKnown,
-    /// A batch was begun.
-    BatchStarted {
-        /// What for.
-        purpose: Purpose,
-        /// How many it may hold.
-        size: u32,
-    },
-    /// A batch is complete and settles.
-    BatchSettling {
-        /// What for.
-        purpose: Purpose,
-    },
-    /// A batch is over.
-    BatchSettled {
-        /// What for.
-        purpose: Purpose,
-        /// What of it is unhealthy.
-        unhealthy: Vec<Id>,
-    },
-    /// Budget was reserved for one operation. No write without it.
-    Reserved {
-        /// What for.
-        purpose: Purpose,
-        /// Which operation of the rollout.
-        index: u32,
-        /// Whether it deletes.
-        deletes: bool,
-    },
-    /// An operation was written.
-    Wrote {
-        /// What for.
-        purpose: Purpose,
-        /// Which operation of the rollout.
-        index: u32,
-        /// Which resource.
-        id: Id,
-        /// How.
-        verb: Verb,
-        /// What it amounted to.
-        effect: Effect,
-        /// What is accepted there now; absent after a removal.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        accepted: Option<Box<Accepted>>,
-        /// Whether it counts in the window.
-        windowed: bool,
-        /// Seconds since the drift was first seen, for a heal.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        healed_after: Option<u64>,
-    },
-    /// An operation was found done already.
-    FoundDone {
-        /// What for.
-        purpose: Purpose,
-        /// Which operation of the rollout.
-        index: u32,
-        /// What is accepted there now; absent after a removal.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        accepted: Option<Box<Accepted>>,
-        /// Which resource.
-        id: Id,
-    },
-    /// An attempted write failed or its outcome is unknown.
-    Failed {
-        /// What for.
-        purpose: Purpose,
-        /// Which operation of the rollout.
-        index: u32,
-        /// Which resource.
-        id: Id,
-        /// Its breaker now.
-        breaker: Breaker,
-    },
-    /// A write was not made: what was observed had moved. Observe again.
-    Moved {
-        /// What for.
-        purpose: Purpose,
-        /// Which operation of the rollout.
-        index: u32,
-        /// Which resource.
-        id: Id,
-        /// What was found.
-        why: Arc<str>,
-    },
-    /// An approval was given.
-    Approved {
-        /// Which.
-        approval: Approval,
-    },
-    /// An approval was refused.
-    ApprovalRefused {
-        /// The digest that was named.
-        digest: Digest,
-        /// By whom.
-        by: Arc<str>,
-        /// Why it does not count.
-        why: String,
-    },
-    /// An approval was used, or lapsed.
-    ApprovalSpent {
-        /// Which digest.
-        digest: Digest,
-        /// `used` or `lapsed`.
-        how: Arc<str>,
-    },
-    /// A person holds a resource.
-    Held {
-        /// Which.
-        id: Id,
-        /// How.
-        hold: Hold,
-    },
-    /// A hold ended.
-    Released {
-        /// Which.
-        id: Id,
-        /// By whom, or `expired`.
-        by: Arc<str>,
-    },
-    /// A resource was fought over and is left alone.
-    Quarantined {
-        /// Which.
-        id: Id,
-    },
-    /// A resource's quarantine was lifted.
-    Unquarantined {
-        /// Which.
-        id: Id,
-    },
-    /// A resource does not converge.
-    Differs {
-        /// Which.
-        id: Id,
-        /// For how long and why.
-        differing: Differing,
-    },
-    /// A resource converges again.
-    Agrees {
-        /// Which.
-        id: Id,
-    },
-    /// An operator accepted a new beginning.
-    Reanchored {
-        /// From this commit.
-        commit: CommitId,
-        /// Who.
-        by: Arc<str>,
-        /// Why.
-        reason: String,
-        /// The clock as it is now, if it was wrong.
-        clock: Option<Clock>,
-        /// The target's anchor as it was found: what the next swap replaces.
-        anchor: Option<Box<Anchor>>,
-    },
-    /// Something people must be told (a notice's text), journalled with its code.
-    Noticed {
-        /// What it is about: `halt`, `freeze`, `failing`, …
-        kind: Arc<str>,
-        /// The text.
-        message: String,
-    },
-}
-
-/// Which parts of the state a fact changed: what a store has to write.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Touched {
-    /// Resources that changed or went.
-    pub resources: BTreeSet<Id>,
-    /// All resources changed.
-    pub all_resources: bool,
-    /// Operations of rollouts that changed or went.
-    pub ops: BTreeSet<(Purpose, u32)>,
-}
-
-/// How many approvals are remembered after use, to refuse them a second time with the right words.
-const SPENT_APPROVALS_KEPT: usize = 200;
-
-/// How many good states are remembered.
+/// How many good states are remembered at most; only those of the last day are of use (`GUARDS.md` 5.5).
 const GOOD_KEPT: usize = 200;
+
+/// How many automated reverts of one resource are remembered at most: more than any fight takes.
+const REVERTS_KEPT: usize = 100;
+
+/// What is remembered of a resource is kept at least so long: the longest of the default windows, and a day.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 impl State {
     /// Folds one fact. The same facts in the same order always give the same state.
     pub fn fold(&mut self, fact: &Fact, touched: &mut Touched) {
         self.seq += 1;
         match fact {
-            Fact::Cycle { clock, counted, complete } => self.fold_cycle(clock, *counted, *complete),
+            Fact::Cycle { clock, counted, complete } => self.fold_cycle(clock, *counted, *complete, touched),
             Fact::ObservedEnough => self.app.watched.passed = true,
             Fact::ObserveAgain => self.app.watched = Watched::default(),
             Fact::Converging => self.app.ever_converged = true,
@@ -375,8 +52,11 @@ impl State {
             }
             Fact::Cleared { latch, .. } => {
                 self.app.latches.remove(latch);
+                if *latch == LatchName::Failure {
+                    self.half_open(touched);
+                }
             }
-            Fact::Barred { bar } => {
+            Fact::Barred { bar, .. } => {
                 let now = self.now();
                 self.app.bars.insert(*bar, now);
             }
@@ -385,6 +65,14 @@ impl State {
             }
             Fact::Freezes { state, .. } => self.app.freeze = state.clone(),
             Fact::Drifted { id, mark } => self.trouble_mut(id, touched).drift = Some(mark.clone()),
+            Fact::Announced { id, .. } => {
+                let now = self.now();
+                self.mend(id, touched, |trouble| {
+                    if let Some(mark) = &mut trouble.drift {
+                        mark.told = Some(now);
+                    }
+                });
+            }
             Fact::Undrifted { id } => self.mend(id, touched, |trouble| trouble.drift = None),
             Fact::Accepted { id, accepted } => self.accept(id, Some(accepted), touched),
             Fact::Forgotten { id } => self.accept(id, None, touched),
@@ -392,7 +80,13 @@ impl State {
                 self.app.last_verified = Some(commit.clone());
                 self.app.vouched_by.clone_from(keys);
             }
-            Fact::Converged { commit, desired, good, .. } => self.fold_converged(commit, *desired, *good, touched),
+            Fact::Converged { commit, desired, good, skipped, left, .. } => {
+                if self.app.converged.as_ref() != Some(commit) {
+                    self.app.skipped.clone_from(skipped);
+                }
+                self.fold_converged(commit, *desired, *good, left, touched);
+            }
+            Fact::Contributed { parts } => self.app.parts.clone_from(parts),
             Fact::Poisoned { commit } => self.app.poisoned = Some(commit.clone()),
             Fact::PlanSeen { digest } => self.app.plan_seen = Some((*digest, self.now())),
             Fact::RolloutStarted { purpose, rollout, ops } => self.start_rollout(*purpose, rollout, ops, touched),
@@ -426,7 +120,7 @@ impl State {
             }
             Fact::Reserved { purpose, index, deletes } => self.reserve(*purpose, *index, *deletes, touched),
             Fact::Wrote { purpose, index, id, effect, accepted, windowed, .. } => {
-                self.fold_wrote(*purpose, *index, id, *effect, accepted.as_deref(), *windowed, touched);
+                self.fold_wrote(*purpose, *index, id, windowed.then_some(*effect), accepted.as_deref(), touched);
             }
             Fact::FoundDone { purpose, index, accepted, id } => {
                 self.finish_op(*purpose, *index, id, touched);
@@ -434,6 +128,7 @@ impl State {
                 self.mend(id, touched, |trouble| {
                     trouble.drift = None;
                     trouble.breaker = None;
+                    trouble.differing = None;
                 });
             }
             Fact::Failed { purpose, index, id, breaker } => {
@@ -443,6 +138,9 @@ impl State {
             Fact::Moved { purpose, index, .. } => self.unreserve(*purpose, *index, touched),
             Fact::Approved { approval } => self.fold_approved(approval),
             Fact::ApprovalRefused { .. } | Fact::Noticed { .. } => {}
+            Fact::ApprovalSpent { digest, how } if &**how == "lapsed" => {
+                self.app.approvals.retain(|approval| approval.digest != *digest);
+            }
             Fact::ApprovalSpent { digest, .. } => {
                 for approval in self.app.approvals.iter_mut().filter(|approval| approval.digest == *digest) {
                     approval.used = true;
@@ -469,7 +167,7 @@ impl State {
         }
     }
 
-    fn fold_cycle(&mut self, clock: &Clock, counted: bool, complete: bool) {
+    fn fold_cycle(&mut self, clock: &Clock, counted: bool, complete: bool, touched: &mut Touched) {
         let now = clock.now;
         self.app.clock = Some(clock.clone());
         if !counted {
@@ -486,19 +184,58 @@ impl State {
         let high = self.app.highs.entry(hour).or_default();
         *high = n.max(*high);
         // Longer than the longest default window by a day; a longer configured window sees what is left.
-        self.app.highs.retain(|at, _| *at >= hour - 8 * 24 * 3600);
+        self.app.highs.retain(|at, _| *at >= hour - REMEMBERED.as_secs());
+        self.forget(now, touched);
     }
 
-    fn fold_converged(&mut self, commit: &CommitId, desired: Digest, good: bool, touched: &mut Touched) {
+    /// Forgets what no window of the configuration that governs can see any longer.
+    fn forget(&mut self, now: Timestamp, touched: &mut Touched) {
+        let guards = self.app.governing.as_ref().map(|governing| &governing.guards);
+        let longest = guards.into_iter().flat_map(|guards| {
+            guards.window_deletes.keys().chain(guards.window_changes.keys()).chain(guards.fight.keys())
+        });
+        let longest = longest.max().map(|window| SignedDuration::try_from(*window).unwrap_or(SignedDuration::MAX));
+        let longest = longest.unwrap_or_default().max(REMEMBERED);
+        let old = |at: Timestamp| now.duration_since(at) > longest;
+        let stale = self.resources.iter().filter(|(_, resource)| {
+            resource.trouble.as_deref().is_some_and(|trouble| {
+                trouble.changed.is_some_and(old)
+                    || trouble.deleted.is_some_and(old)
+                    || trouble.reverts.first().copied().is_some_and(old)
+            })
+        });
+        let stale: Vec<Id> = stale.map(|(id, _)| id.clone()).collect();
+        for id in stale {
+            self.mend(&id, touched, |trouble| {
+                trouble.changed = trouble.changed.filter(|at| !old(*at));
+                trouble.deleted = trouble.deleted.filter(|at| !old(*at));
+                trouble.reverts.retain(|at| !old(*at));
+            });
+        }
+    }
+
+    /// Lets each resource with an open breaker be attempted once: what made them fail may be over.
+    fn half_open(&mut self, touched: &mut Touched) {
+        let now = self.now();
+        for (id, resource) in &mut self.resources {
+            let breaker = resource.trouble.as_deref_mut().and_then(|trouble| trouble.breaker.as_mut());
+            if let Some(breaker) = breaker.filter(|breaker| breaker.open) {
+                pace::half_open(breaker, now);
+                touched.resources.insert(id.clone());
+            }
+        }
+    }
+
+    fn fold_converged(&mut self, commit: &CommitId, desired: Digest, good: bool, left: &[Id], touched: &mut Touched) {
         let now = self.now();
         if self.app.converged.as_ref() != Some(commit) {
             self.app.converged_at = Some(now);
-        }
-        // What is parked, in conflict or drifted is not as this commit wants it: its bytes stay with the commit that has them.
-        if good {
+            let left: BTreeSet<&Id> = left.iter().collect();
             for (id, resource) in &mut self.resources {
-                if let Some(accepted) = resource.accepted.as_mut().filter(|accepted| accepted.commit != *commit) {
-                    let _ = id;
+                let Some(accepted) = resource.accepted.as_mut() else { continue };
+                if left.contains(id) {
+                    touched.resources.insert(id.clone());
+                } else if accepted.commit != *commit {
                     accepted.commit = commit.clone();
                     touched.all_resources = true;
                 }
@@ -508,7 +245,8 @@ impl State {
         self.app.last_verified = Some(commit.clone());
         self.app.plan_seen = None;
         if good {
-            self.app.good.retain(|known| known.desired != desired);
+            let lately = |good: &Good| now.duration_since(good.at) <= SignedDuration::from_hours(48);
+            self.app.good.retain(|known| known.desired != desired && lately(known));
             self.app.good.push(Good { desired, commit: commit.clone(), at: now });
             let excess = self.app.good.len().saturating_sub(GOOD_KEPT);
             self.app.good.drain(..excess);
@@ -520,9 +258,8 @@ impl State {
         purpose: Purpose,
         index: u32,
         id: &Id,
-        effect: Effect,
+        windowed: Option<Effect>,
         accepted: Option<&Accepted>,
-        windowed: bool,
         touched: &mut Touched,
     ) {
         let now = self.now();
@@ -531,25 +268,27 @@ impl State {
         self.mend(id, touched, |trouble| {
             trouble.drift = None;
             trouble.breaker = None;
+            // If it differs again, that is counted from then on.
+            trouble.differing = None;
         });
         if purpose == Purpose::Heal {
-            self.trouble_mut(id, touched).reverts.push(now);
+            let reverts = &mut self.trouble_mut(id, touched).reverts;
+            reverts.push(now);
+            let excess = reverts.len().saturating_sub(REVERTS_KEPT);
+            reverts.drain(..excess);
         }
-        if windowed {
-            let trouble = self.trouble_mut(id, touched);
-            match effect {
-                Effect::Create => {}
-                Effect::Update => trouble.changed = Some(now),
-                Effect::Delete => trouble.deleted = Some(now),
-            }
+        match windowed {
+            None | Some(Effect::Create) => {}
+            Some(Effect::Update) => self.trouble_mut(id, touched).changed = Some(now),
+            Some(Effect::Delete) => self.trouble_mut(id, touched).deleted = Some(now),
         }
     }
 
     fn fold_approved(&mut self, approval: &Approval) {
         self.app.approvals.retain(|known| known.digest != approval.digest || known.by != approval.by);
+        let now = self.now();
+        self.app.approvals.retain(|known| !approval::is_stale(known.at, now));
         self.app.approvals.push(approval.clone());
-        let excess = self.app.approvals.len().saturating_sub(SPENT_APPROVALS_KEPT);
-        self.app.approvals.drain(..excess);
     }
 
     fn fold_reanchored(
@@ -567,7 +306,7 @@ impl State {
         }
         // The history that a freeze was seen in may be gone: from here on a verified commit can take it away.
         for freeze in &mut self.app.freeze.freezes {
-            if let super::freeze::Source::Branch { commit: seen, .. } = &mut freeze.source {
+            if let crate::core::freeze::Source::Branch { commit: seen, .. } = &mut freeze.source {
                 *seen = commit.clone();
             }
         }
@@ -588,7 +327,7 @@ impl State {
             self.rollout_ops.insert((purpose, index), RolloutOp { op: op.clone(), state: OpState::Pending });
             touched.ops.insert((purpose, index));
         }
-        if rollout.standing == super::state::Standing::Return {
+        if rollout.standing == Standing::Return {
             self.app.returned = Some(self.now());
         }
         self.app.rollouts.insert(purpose, rollout.clone());
@@ -607,7 +346,7 @@ impl State {
         let cycle = self.app.counted;
         let spent = self.app.spent.entry(purpose).or_default();
         if spent.cycle != cycle {
-            *spent = super::state::Spent { cycle, writes: 0, deletes: 0 };
+            *spent = Spent { cycle, writes: 0, deletes: 0 };
         }
         spent.writes += 1;
         spent.deletes += u32::from(deletes);
@@ -631,10 +370,10 @@ impl State {
         }
         slot.state = OpState::Done;
         touched.ops.insert((purpose, index));
-        let deletes = slot.op.verb == Verb::Delete;
+        let late = slot.op.is_late();
         if let Some(rollout) = self.app.rollouts.get_mut(&purpose) {
             rollout.done += 1;
-            if !deletes {
+            if !late {
                 rollout.writes_left = rollout.writes_left.saturating_sub(1);
             }
             if let Some(batch) = rollout.batch.as_mut() {

@@ -1,0 +1,96 @@
+//! What deciding costs without any input or output: 100,000 resources, of which one commit changes 1,000.
+
+use std::sync::Arc;
+
+use holdfast::core::commit::CommitId;
+use holdfast::core::compare::{Comparison, View, compare};
+use holdfast::core::guards::Guards;
+use holdfast::core::judge::{Inputs, Wanting, judge};
+use holdfast::core::op::Op;
+use holdfast::core::plan::{Details, Plan};
+use holdfast::core::resource::{
+    AnchorSeen, Desired, Digest, Health, Here, Id, Live, Nature, Observed, Touch, Version, Want,
+};
+use holdfast::core::state::{Accepted, Purpose, Resource, State};
+
+use super::{Row, median, show, timed};
+
+const RESOURCES: usize = 100_000;
+const CHANGED: usize = 1_000;
+
+fn digest(what: &str, number: usize) -> Digest {
+    Digest::of_parts([what.as_bytes(), number.to_string().as_bytes()])
+}
+
+/// Compares, plans and judges.
+pub fn compare_and_judge() -> Vec<Row> {
+    let (old, tip) = (commit("a"), commit("b"));
+    let mut state = State::default();
+    let mut wants = Vec::with_capacity(RESOURCES);
+    let mut seen = Vec::with_capacity(RESOURCES);
+    for number in 0..RESOURCES {
+        let id = Id::new(format!("files/{:03}/{number:06}.conf", number / 1_000));
+        let (before, nature) = (digest("old", number), Nature::default());
+        let after = if number < CHANGED { digest("new", number) } else { before };
+        let origin: Arc<str> = id.as_str().into();
+        wants.push(Want { id: id.clone(), digest: after, nature: nature.clone(), rank: 0, origin: origin.clone() });
+        let here = Here {
+            digest: before,
+            version: Version("1".into()),
+            nature: nature.clone(),
+            health: Health::Healthy,
+            touch: Touch::default(),
+            dependants: 0,
+        };
+        seen.push((id.clone(), Live::Here(here)));
+        let accepted =
+            Accepted { desired: before, live: before, commit: old.clone(), origin, nature, created: None, rank: 0 };
+        state.resources.insert(id, Resource { accepted: Some(accepted), trouble: None });
+    }
+    let desired = Desired { inputs: digest("inputs", 0), wants };
+    let observed = Observed { seen, failure: None, anchor: AnchorSeen::Absent };
+    let guards = Guards::default();
+    let work = || decide(&state, &desired, &observed, &guards, &tip);
+    work();
+    let times = (0..9).map(|_| timed(work)).collect();
+    vec![Row::alone("compare, plan and judge 100,000 resources", show(median(times)), "under 50 ms")]
+}
+
+fn decide(state: &State, desired: &Desired, observed: &Observed, guards: &Guards, tip: &CommitId) -> usize {
+    let view = View { desired: Some((desired, tip)), observed, state, guards, now: state.now() };
+    let comparison: Comparison = compare(view);
+    let of = digest("guards", 0);
+    let plan = |purpose, ops: Vec<Op>| Plan::new(purpose, ops, &Details::new(), &of, |_| false);
+    let promote = plan(Purpose::Promote, comparison.promote.clone());
+    let heal = plan(Purpose::Heal, comparison.heal.clone());
+    let inputs = Inputs {
+        name: "web",
+        guards,
+        policy: &holdfast::core::guards::TrustPolicy::default(),
+        guards_digest: of,
+        tip: Some(tip),
+        wanting: Wanting::Rendered(desired),
+        history: None,
+        signature: Vec::new(),
+        accepted_revoked: None,
+        keys: Vec::new(),
+        freezes: Vec::new(),
+        misplaced: None,
+        unobserved: None,
+        comparison: &comparison,
+        promote: &promote,
+        heal: &heal,
+        heal_beside: &heal,
+        unhealthy: &[],
+        contributors: &[],
+        fleet: None,
+        reconfigured: None,
+        counted: true,
+    };
+    assert_eq!(promote.ops.len(), CHANGED, "the changed ones and no others");
+    judge(state, &inputs).facts.len()
+}
+
+fn commit(digit: &str) -> CommitId {
+    CommitId::new(digit.repeat(40))
+}

@@ -1,0 +1,350 @@
+//! One cycle up to its judgement: fetch, verify, render, observe, compare, plan, measure, judge.
+//!
+//! No step before the judgement ends the cycle: what failed is a value that the judgement sees, so that "every state still
+//! reports" is structure, not discipline.
+
+mod plans;
+mod range;
+mod standing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::plans::{Plans, plans, prefix};
+use super::edges::{Ledger, LedgerError, Read, Rendered, Trusted};
+use crate::core::clock::Clock;
+use crate::core::commit::CommitId;
+use crate::core::compare::{Comparison, View, compare};
+use crate::core::culprit::CommitEffect;
+use crate::core::govern::{InForce, govern};
+use crate::core::guards::{Guards, TrustPolicy};
+use crate::core::judge::{Inputs, Judgement, Prefix, Wanting, judge};
+use crate::core::ledger::Fact;
+use crate::core::plan::{Details, Plan};
+use crate::core::reason::Reason;
+use crate::core::resource::{Desired, Digest, Id, Live, Observed};
+use crate::core::state::{Governing, Identity, LatchName, Purpose, State};
+use crate::core::weaken::{self, Weakened};
+
+/// How many times a judgement is made anew because another process wrote to the ledger meanwhile.
+const TRIES: usize = 5;
+
+/// What is configured of an application, as the loop needs it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its guards.
+    pub guards: Guards,
+    /// Its trust policy.
+    pub policy: TrustPolicy,
+    /// The digest of both and the target.
+    pub guards_digest: Digest,
+    /// Which source and target it is about.
+    pub identity: Identity,
+    /// What is too much of what the applications of the repository would change together, and the digest of it all.
+    pub fleet: Option<(Vec<Reason>, Digest)>,
+    /// Why the ledger cannot be relied on, if so.
+    pub unreliable: Option<Reason>,
+}
+
+impl Settings {
+    /// Returns the configuration as it would govern.
+    fn governing(&self) -> Governing {
+        Governing { guards: self.guards.clone(), trust: self.policy.clone(), digest: self.guards_digest }
+    }
+}
+
+/// Everything one cycle found and decided.
+#[derive(Debug)]
+pub struct Assessment {
+    /// When it began, in wall time.
+    pub started: Timestamp,
+    /// Whether it counted.
+    pub counted: bool,
+    /// Whether everything was read.
+    pub complete: bool,
+    /// The tip, or why there is none.
+    pub tip: Result<CommitId, Arc<str>>,
+    /// The range's verdict, or why there is none.
+    pub trusted: Result<Trusted, Arc<str>>,
+    /// What the tip desires.
+    pub rendered: Rendered,
+    /// What was observed.
+    pub observed: Observed,
+    /// What comparing found.
+    pub comparison: Comparison,
+    /// What would promote.
+    pub promote: Plan,
+    /// What would heal now.
+    pub heal: Plan,
+    /// The newest commit before the culprit, where the guards let it be followed.
+    pub prefix: Option<Prefix>,
+    /// What changes inside the resources of both.
+    pub details: Details,
+    /// The first-parent commits that are not yet converged to, oldest first.
+    pub commits: Vec<CommitEffect>,
+    /// The guards that were in force.
+    pub guards: Guards,
+    /// What the configuration loosens and is held for an approval: the parameters and the digest to approve.
+    pub loosened: Option<(Vec<String>, Digest)>,
+    /// The judgement.
+    pub judgement: Judgement,
+}
+
+impl Assessment {
+    /// Returns what comparing found with a commit that promotion leads to, and the plan.
+    pub fn toward(&self, commit: &CommitId) -> (&Comparison, &Plan) {
+        match self.prefix.as_ref().filter(|prefix| prefix.commit == *commit) {
+            Some(prefix) => (&prefix.comparison, &prefix.promote),
+            None => (&self.comparison, &self.promote),
+        }
+    }
+
+    /// Returns what a commit that promotion leads to desires; none where its source path is missing.
+    pub fn wanted(&self, commit: &CommitId) -> Option<&Desired> {
+        match (self.prefix.as_ref().filter(|prefix| prefix.commit == *commit), &self.rendered) {
+            (Some(prefix), _) => Some(&prefix.wants),
+            (None, Rendered::Desired(desired)) => Some(desired),
+            (None, _) => None,
+        }
+    }
+
+    /// Returns what comparing found with the commit that promotion leads to now.
+    pub fn leading(&self) -> &Comparison {
+        self.prefix.as_ref().filter(|_| self.judgement.to_prefix).map_or(&self.comparison, |prefix| &prefix.comparison)
+    }
+}
+
+/// What was read before anything is decided.
+struct Reads {
+    started: Timestamp,
+    counted: bool,
+    tip: Result<CommitId, Arc<str>>,
+    trusted: Result<Trusted, Arc<str>>,
+    rendered: Rendered,
+    observed: Observed,
+    behind: Option<SignedDuration>,
+}
+
+/// Runs one cycle up to its judgement, and makes the judgement durable.
+///
+/// # Errors
+/// Only if the ledger fails: everything else is part of the assessment.
+pub fn assess(
+    settings: &Settings,
+    read: &mut impl Read,
+    ledger: &mut impl Ledger,
+    state: &mut State,
+) -> Result<Assessment, LedgerError> {
+    let reads = read_all(settings, read, ledger, state)?;
+    for _ in 0..TRIES {
+        match decide(settings, read, ledger, state, &reads) {
+            Err(LedgerError::Moved) => {}
+            Err(error) => return Err(error),
+            Ok(decided) => return Ok(decided.into_assessment(reads)),
+        }
+    }
+    Err(LedgerError::Failed("make the judgement durable: other processes kept writing to the ledger".to_owned()))
+}
+
+/// Reads everything, and makes durable that it was read.
+fn read_all(
+    settings: &Settings,
+    read: &mut impl Read,
+    ledger: &mut impl Ledger,
+    state: &mut State,
+) -> Result<Reads, LedgerError> {
+    let reading = read.clock();
+    let clock = state.app.clock.as_ref().map_or_else(|| Clock::start(&reading), |clock| clock.advance(&reading));
+    let behind = state.app.clock.as_ref().and_then(|clock| clock.behind(&reading));
+    let interval = SignedDuration::try_from(settings.guards.interval).unwrap_or(SignedDuration::MAX);
+    let counted = state.app.counted_at.is_none_or(|at| clock.now.duration_since(at) >= interval);
+    let tip = read.fetch();
+    let in_force = govern(state, &settings.governing());
+    let mut trusted = tip.clone().and_then(|tip| read.trust(state, &tip, &in_force.policy));
+    if let Ok(trusted) = &mut trusted {
+        if weaken::is(Weakened::Signature) {
+            trusted.signature.clear();
+        }
+        trusted.history = trusted.history.take().filter(|_| !weaken::is(Weakened::History));
+    }
+    let freezes = read.freeze(state, tip.as_ref().ok(), trusted.as_ref().ok());
+    let freezes = freezes.filter(|_| !weaken::is(Weakened::FreezeAtTip));
+    let rendered = match &tip {
+        Ok(tip) => read.render(tip),
+        Err(why) => Rendered::Broken(why.clone()),
+    };
+    let observed = observe(read, state, &rendered);
+    let complete = observed.failure.is_none() && !observed.seen.iter().any(|(_, live)| matches!(live, Live::Unread(_)));
+    let mut facts = vec![Fact::Cycle { clock, counted, complete }];
+    if let Some((freeze, change)) = freezes {
+        facts.push(Fact::Freezes { state: freeze, change });
+    }
+    let sights = trusted.iter().flat_map(|trusted| &trusted.commits).map(|judged| judged.commit.id.clone());
+    let pending: BTreeSet<CommitId> = sights.chain(tip.iter().cloned()).collect();
+    facts.extend(standing::sightings(state, &pending, trusted.is_ok()));
+    for approval in trusted.iter().flat_map(|trusted| &trusted.approvals) {
+        if !state.app.approvals.iter().any(|known| known.digest == approval.digest && known.by == approval.by) {
+            facts.push(Fact::Approved { approval: approval.clone() });
+        }
+    }
+    commit(ledger, state, &facts)?;
+    Ok(Reads { started: reading.wall, counted, tip, trusted, rendered, observed, behind })
+}
+
+/// Commits facts that hold whatever other processes wrote meanwhile.
+///
+/// Returns whether they wrote: then whatever was decided before must be decided again.
+pub(super) fn commit(ledger: &mut impl Ledger, state: &mut State, facts: &[Fact]) -> Result<bool, LedgerError> {
+    for tried in 0..TRIES {
+        match ledger.commit(state, facts) {
+            Err(LedgerError::Moved) => {}
+            other => return other.map(|()| tried > 0),
+        }
+    }
+    Err(LedgerError::Failed("write to the ledger: other processes kept writing to it".to_owned()))
+}
+
+fn observe(read: &mut impl Read, state: &State, rendered: &Rendered) -> Observed {
+    let mut expect: BTreeMap<&Id, Option<Digest>> = BTreeMap::new();
+    for (id, resource) in &state.resources {
+        if let Some(accepted) = &resource.accepted {
+            expect.insert(id, Some(accepted.live));
+        }
+    }
+    if let Rendered::Desired(desired) = rendered {
+        for want in &desired.wants {
+            expect.entry(&want.id).or_default();
+        }
+    }
+    let expect: Vec<_> = expect.into_iter().collect();
+    read.observe(&expect)
+}
+
+/// What was decided from what was read.
+struct Decided {
+    comparison: Comparison,
+    plans: Plans,
+    prefix: Option<Prefix>,
+    commits: Vec<CommitEffect>,
+    in_force: InForce,
+    judgement: Judgement,
+}
+
+impl Decided {
+    fn into_assessment(self, reads: Reads) -> Assessment {
+        let Plans { promote, heal, heal_beside, details } = self.plans;
+        let to_prefix = self.prefix.as_ref().filter(|_| self.judgement.to_prefix);
+        let heal = match to_prefix {
+            Some(prefix) => prefix.heal_beside.clone(),
+            None if self.judgement.may_begin(Purpose::Promote) => heal_beside,
+            None => heal,
+        };
+        Assessment {
+            started: reads.started,
+            counted: reads.counted,
+            complete: reads.observed.failure.is_none() && self.comparison.unread.is_empty(),
+            tip: reads.tip,
+            trusted: reads.trusted,
+            rendered: reads.rendered,
+            observed: reads.observed,
+            comparison: self.comparison,
+            promote,
+            heal,
+            prefix: self.prefix,
+            details,
+            commits: self.commits,
+            guards: self.in_force.guards,
+            loosened: self.in_force.waiting,
+            judgement: self.judgement,
+        }
+    }
+}
+
+/// Compares, plans, measures and judges what was read, and makes the judgement durable.
+fn decide(
+    settings: &Settings,
+    read: &mut impl Read,
+    ledger: &mut impl Ledger,
+    state: &mut State,
+    reads: &Reads,
+) -> Result<Decided, LedgerError> {
+    let in_force = govern(state, &settings.governing());
+    commit(ledger, state, &in_force.facts)?;
+    let guards = &in_force.guards;
+    let comparison = compare_tip(state, reads, guards);
+    commit(ledger, state, &standing::remember(&comparison, &reads.observed, state, guards, reads.counted))?;
+    let commits = range::effects(read, state, reads, guards);
+    let contributors = range::contributors(reads, &commits);
+    let plans = plans(settings, &in_force, read, state, reads, &comparison);
+    let prefix = prefix(settings, &in_force, read, state, reads, &commits);
+    let unhealthy = match state.app.latches.get(&LatchName::Health) {
+        Some(latch) => read.unhealthy(&latch.only.clone()),
+        None => Vec::new(),
+    };
+    let (history, reconfigured) = standing::identity_reasons(settings, state);
+    let mut freezes = read.local_freezes();
+    freezes.extend(ledger.freezes(state.now()));
+    let active = state.app.freeze.active(&settings.name, state.now());
+    freezes.extend(active.into_iter().map(crate::core::freeze::reason));
+    let trusted = reads.trusted.as_ref();
+    let inputs = Inputs {
+        name: &settings.name,
+        guards,
+        policy: &in_force.policy,
+        guards_digest: settings.guards_digest,
+        tip: reads.tip.as_ref().ok(),
+        wanting: wanting(reads),
+        history: history.or_else(|| trusted.ok().and_then(|trusted| trusted.history.clone())),
+        signature: range::signature(reads),
+        accepted_revoked: trusted.ok().and_then(|trusted| trusted.accepted_revoked.clone()),
+        keys: trusted.map(|trusted| trusted.keys.clone()).unwrap_or_default(),
+        freezes,
+        misplaced: standing::misplaced(settings, ledger, state, reads),
+        unobserved: reads.observed.failure.clone(),
+        comparison: &comparison,
+        promote: &plans.promote,
+        heal: &plans.heal,
+        heal_beside: &plans.heal_beside,
+        prefix: prefix.as_ref(),
+        commits: &commits,
+        unhealthy: &unhealthy,
+        contributors: &contributors,
+        fleet: settings.fleet.clone(),
+        reconfigured,
+        counted: reads.counted,
+    };
+    let mut judgement = judge(state, &inputs);
+    if state.app.identity.is_none() {
+        judgement.facts.push(Fact::Identified { identity: settings.identity.clone() });
+    }
+    range::name_poison(&mut judgement, state, &commits);
+    ledger.commit(state, &judgement.facts)?;
+    Ok(Decided { comparison, plans, prefix, commits, in_force, judgement })
+}
+
+/// Compares with what the tip wants. A path that is missing wants nothing: the plan shows what that would take away.
+fn compare_tip(state: &State, reads: &Reads, guards: &Guards) -> Comparison {
+    if reads.observed.failure.is_some() {
+        return Comparison::default();
+    }
+    let nothing = Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
+    let desired = match (&reads.rendered, &reads.tip) {
+        (Rendered::Desired(desired), Ok(tip)) => Some((desired.as_ref(), tip)),
+        (Rendered::Missing(_), Ok(tip)) => Some((&nothing, tip)),
+        _ => None,
+    };
+    compare(View { desired, observed: &reads.observed, state, guards, now: state.now() })
+}
+
+fn wanting(reads: &Reads) -> Wanting<'_> {
+    match (&reads.tip, &reads.rendered) {
+        (Err(why), _) => Wanting::Unknown(why.clone()),
+        (_, Rendered::Desired(desired)) => Wanting::Rendered(desired),
+        (_, Rendered::Missing(why)) => Wanting::Missing(why.clone()),
+        (_, Rendered::Broken(why)) => Wanting::Broken(why.clone()),
+    }
+}

@@ -1,0 +1,259 @@
+//! The applications that track one branch of one repository: one fetch, one fleet judgement, one cycle each.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::act::{Stopped, act};
+use super::assess::{Assessment, Settings, assess};
+use super::book::{Book, Stores, is_lost};
+use super::edges::{LedgerError, Read as _, Rendered};
+use super::live::Live;
+use super::metrics::Metrics;
+use super::report;
+use super::run::{RunError, settings};
+use super::serve::Readiness;
+use super::tell::Teller;
+use super::wake::Wake;
+use super::watches::Note;
+use crate::config::Application;
+use crate::core::culprit::WantChange;
+use crate::core::fleet::{self, Member};
+use crate::core::guards::FleetGuards;
+use crate::core::plan::Details;
+use crate::core::resource::Digest;
+use crate::core::state::State;
+
+/// The shortest time between two cycles that nobody asked for.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// How soon a cycle whose ledger failed is tried again.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// What all applications of a controller share.
+#[derive(Clone)]
+pub struct Common {
+    /// The ledger.
+    pub stores: Arc<Stores>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// What was looked at.
+    pub readiness: Readiness,
+    /// How many starts there were.
+    pub epoch: u64,
+}
+
+/// One application under way.
+pub struct Running {
+    settings: Settings,
+    live: Live,
+    book: Book,
+    state: State,
+    common: Common,
+    /// Why its target is not watched, if it is not.
+    note: Note,
+}
+
+impl Running {
+    /// Opens an application.
+    ///
+    /// # Errors
+    /// If its clone, target or ledger cannot be opened.
+    pub fn open(
+        app: &Application,
+        state_dir: &Path,
+        common: &Common,
+        teller: Teller,
+        wake: &Wake,
+    ) -> Result<Self, RunError> {
+        let mut live = Live::open(app, state_dir, wake.stop.clone())?;
+        live.listen(wake.nudges());
+        let (book, state) = Book::open(&common.stores, &app.name, common.epoch, teller)?;
+        Ok(Self { settings: settings(app), live, book, state, common: common.clone(), note: Note::default() })
+    }
+
+    /// Returns the application's configuration.
+    pub fn application(&self) -> &Application {
+        self.live.application()
+    }
+
+    /// Returns where is noted why its target is not watched.
+    pub fn note(&self) -> Note {
+        self.note.clone()
+    }
+
+    /// Runs one whole cycle; one that finds the ledger lost is run again without it, so that it still reports.
+    fn cycle(&mut self) -> Result<bool, RunError> {
+        let lost_before = self.common.stores.lost().is_some();
+        let mut ended = self.try_cycle();
+        if let Err(RunError::Store(error)) = &ended
+            && is_lost(error)
+        {
+            self.common.stores.lose(error)?;
+        }
+        if ended.is_err() && !lost_before && self.common.stores.lost().is_some() {
+            ended = self.try_cycle();
+        }
+        let noted = ended.as_ref().map(|_| ()).map_err(ToString::to_string);
+        self.common.readiness.note(&self.settings.name, noted);
+        ended
+    }
+
+    /// Assesses, acts, reports; returns whether another cycle is asked for at once.
+    fn try_cycle(&mut self) -> Result<bool, RunError> {
+        self.settings.unreliable = self.common.stores.lost().cloned();
+        self.book.refresh(&mut self.state)?;
+        let started = Instant::now();
+        let assessment = assess(&self.settings, &mut self.live, &mut self.book, &mut self.state)?;
+        self.live.pin(&self.state);
+        self.common.readiness.note(&self.settings.name, Ok(()));
+        if !self.state.app.rollouts.is_empty() {
+            // Batches settle for minutes: what was found is shown before they do.
+            self.report(&assessment, started, Vec::new())?;
+        }
+        let stops = act(&self.settings.name, &assessment, &mut self.live, &mut self.book, &mut self.state)?;
+        let again = stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_)));
+        let acted = stops.iter().map(|(purpose, stopped)| format!("{purpose:?}: {stopped:?}").to_lowercase()).collect();
+        self.live.pin(&self.state);
+        self.report(&assessment, started, acted)?;
+        self.common.metrics.took(started.elapsed().as_secs_f64());
+        Ok(again)
+    }
+
+    /// Keeps what this cycle found, for `status` and for the metrics.
+    fn report(&self, assessment: &Assessment, started: Instant, acted: Vec<String>) -> Result<(), RunError> {
+        let seconds = started.elapsed().as_secs_f64();
+        let mut status = report::status(&self.settings.name, assessment, &self.state, seconds, acted);
+        status.unwatched = self.note.get();
+        let json = serde_json::to_string(&status).map_err(|error| LedgerError::Failed(error.to_string()))?;
+        self.common.stores.current().put_report(&self.settings.name, crate::clock::MachineClock::wall(), &json)?;
+        self.common.metrics.found(&status, &report::failing_by_reason(assessment, &self.state));
+        Ok(())
+    }
+
+    fn member(&mut self) -> Member {
+        let tip = self.live.fetch();
+        let rendered = tip.as_ref().ok().map(|tip| self.live.render(tip));
+        let reached = tip.clone();
+        self.live.use_fetched(tip);
+        let missing = crate::core::resource::Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
+        let desired = match &rendered {
+            Some(Rendered::Desired(desired)) => Some(desired.as_ref()),
+            Some(Rendered::Missing(_)) => Some(&missing),
+            Some(Rendered::Broken(_)) | None => None,
+        };
+        let (converged, live) = (self.state.app.converged.as_ref(), &mut self.live);
+        let inside = |changes: &[WantChange]| match (converged, &reached) {
+            (Some(old), Ok(new)) => live.change_details(old, new, changes),
+            _ => Details::new(),
+        };
+        Member::new(&self.settings.name, &self.state, desired, &self.settings.guards, inside)
+    }
+}
+
+/// The applications that track one branch of one repository.
+pub struct Group {
+    members: Vec<Running>,
+    fleet: FleetGuards,
+}
+
+/// How a round over all applications of a group ended.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Something asks for another one at once.
+    pub again: bool,
+    /// The first failure; the other applications had their cycles all the same.
+    pub failed: Option<RunError>,
+}
+
+impl Group {
+    /// Makes a group without applications.
+    pub const fn new(fleet: FleetGuards) -> Self {
+        Self { members: Vec::new(), fleet }
+    }
+
+    /// Adds an application.
+    pub fn push(&mut self, running: Running) {
+        self.members.push(running);
+    }
+
+    /// Returns the applications.
+    pub fn members(&self) -> &[Running] {
+        &self.members
+    }
+
+    /// Runs one cycle of each application.
+    pub fn cycle(&mut self) -> Round {
+        // One fetch for all: the first application's.
+        if let Some((first, others)) = self.members.split_first_mut() {
+            let tip = first.live.fetch();
+            for other in others {
+                other.live.use_fetched(tip.clone());
+            }
+            first.live.use_fetched(tip);
+        }
+        if self.members.len() > 1 {
+            self.judge_together();
+        }
+        let mut round = Round::default();
+        for running in &mut self.members {
+            match running.cycle() {
+                Ok(again) => round.again |= again,
+                Err(error) => {
+                    tracing::error!(app = %running.settings.name, %error, "the cycle failed; nothing more is written in it");
+                    round.failed.get_or_insert(error);
+                }
+            }
+        }
+        round
+    }
+
+    fn judge_together(&mut self) {
+        let mut members = Vec::new();
+        for running in &mut self.members {
+            // What was known before serves: the application's own cycle says that its ledger cannot be read.
+            if let Err(error) = running.book.refresh(&mut running.state) {
+                tracing::debug!(app = %running.settings.name, %error, "judged together as it was last known");
+            }
+            members.push(running.member());
+        }
+        let judged = fleet::judge(&members, &self.fleet);
+        for (running, member) in self.members.iter_mut().zip(&members) {
+            // Whoever changes nothing is held by nothing.
+            let idle = member.magnitude.is_zero();
+            let own = |(reasons, digest)| (if idle { Vec::new() } else { reasons }, digest);
+            running.settings.fleet = judged.clone().map(own);
+        }
+    }
+
+    /// Returns how long it is until a cycle counts.
+    ///
+    /// Measured on the clock that counts, not from one cycle's begin to the next one's: fetching takes longer once and
+    /// shorter another time, and a cycle that comes a little early would leave its interval's budget unused.
+    fn due(&self) -> Duration {
+        let reading = crate::clock::MachineClock::read();
+        let due = |running: &Running| {
+            let interval = running.settings.guards.interval;
+            let (Some(clock), Some(at)) = (&running.state.app.clock, running.state.app.counted_at) else {
+                return interval;
+            };
+            let since = Duration::try_from(clock.advance(&reading).now.duration_since(at)).unwrap_or_default();
+            interval.saturating_sub(since)
+        };
+        self.members.iter().map(due).min().unwrap_or(Duration::from_secs(180))
+    }
+
+    /// Runs until the controller ends. A ledger that fails stops nothing but writing: the next cycle tries again.
+    pub fn run(&mut self, at: usize, wake: &Wake) {
+        let mut seen = 0;
+        while !wake.stopped() {
+            let round = self.cycle();
+            let wait = match (round.failed, round.again) {
+                (Some(_), _) => self.due().max(AFTER_FAILURE),
+                (None, true) => AGAIN_AFTER,
+                (None, false) => self.due().max(AGAIN_AFTER),
+            };
+            wake.wait(at, &mut seen, wait);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Where the desired state comes from: fetching, pinning, and what freezes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Live;
+use crate::clock::MachineClock;
+use crate::config::{Application, Credentials};
+use crate::controller::edges::Trusted;
+use crate::core::commit::{CommitId, Signature};
+use crate::core::freeze::{self, FreezeState};
+use crate::core::reason::Reason;
+use crate::core::state::State;
+use crate::git::{Remote, Snapshot, Wanted};
+
+/// Makes the remote that an application's source names.
+///
+/// # Errors
+/// If the file of certificate authorities cannot be read.
+pub fn remote_of(app: &Application) -> Result<Remote, String> {
+    let source = &app.source;
+    let mut remote = Remote::new(source.url.clone(), source.branch.clone());
+    remote.credentials = match &source.credentials {
+        Credentials::None => crate::git::Credentials::None,
+        Credentials::Token(file) => crate::git::Credentials::Token { file: file.clone() },
+        Credentials::Basic { username_file, password_file } => {
+            crate::git::Credentials::Password { username: username_file.clone(), password: password_file.clone() }
+        }
+        Credentials::Ssh { key_file, known_hosts_file } => {
+            crate::git::Credentials::Ssh { key: key_file.clone(), known_hosts: known_hosts_file.clone() }
+        }
+    };
+    if let Some(proxy) = &source.proxy {
+        remote.network = remote.network.with_proxy(proxy.clone());
+    }
+    if let Some(file) = &source.ca_file {
+        let bytes = std::fs::read(file).map_err(|error| format!("read {}: {error}", file.display()))?;
+        remote.network.ca = Some(bytes.into());
+    }
+    remote.limits.total = source.timeout;
+    Ok(remote)
+}
+
+/// Returns what freezes an application without the repository: its configuration, and a `FREEZE` in the state directory.
+pub fn local_freezes(app: &Application, state_dir: &Path) -> Vec<Reason> {
+    let now = MachineClock::wall();
+    let mut reasons = Vec::new();
+    if let Some(frozen) = app.freeze.as_ref().filter(|frozen| frozen.until.is_none_or(|until| now < until)) {
+        let why = frozen.reason.as_deref().unwrap_or("no reason given");
+        reasons.push(Reason::new("freeze", format!("frozen by the configuration: {why}")));
+    }
+    let entries = std::fs::read_dir(state_dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| crate::core::tree::is_freeze(entry.file_name().as_encoded_bytes())) {
+        let parsed = freeze::parse(&std::fs::read(entry.path()).unwrap_or_default(), now);
+        if parsed.scope.is_empty() || parsed.scope.iter().any(|glob| crate::core::glob::matches(glob, &app.name)) {
+            let why = parsed.reason.as_deref().unwrap_or("no reason given");
+            reasons.push(Reason::new("freeze", format!("frozen by {}: {why}", entry.path().display())));
+        }
+    }
+    reasons
+}
+
+/// Names a revision as a remote does: a full commit id as it is, anything else as a branch.
+fn named(rev: &str) -> String {
+    let full = rev.len() == 40 && rev.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if full || rev.starts_with("refs/") { rev.to_owned() } else { format!("refs/heads/{rev}") }
+}
+
+impl Live {
+    /// Judges another revision than the tracked branch's tip.
+    pub fn at_rev(&mut self, rev: Option<String>) {
+        self.rev = rev;
+    }
+
+    /// Gives what a fetch for all applications of the repository brought, to be used once instead of a fetch.
+    pub fn use_fetched(&mut self, fetched: Result<CommitId, Arc<str>>) {
+        self.fetched = Some(fetched);
+    }
+
+    /// Returns the repository as of the last fetch.
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+
+    /// Pins every commit that something accepted names, and lets go what nothing names any longer.
+    pub fn pin(&self, state: &State) {
+        let mut needed: std::collections::BTreeSet<&CommitId> =
+            state.resources.values().filter_map(|r| r.accepted.as_ref()).map(|a| &a.commit).collect();
+        needed.extend(&state.app.converged);
+        needed.extend(&state.app.last_verified);
+        let pinned = self.mirror.pins().unwrap_or_default();
+        for commit in needed.iter().filter(|commit| !pinned.contains(commit)) {
+            if let Err(error) = self.mirror.pin(commit) {
+                tracing::warn!(app = %self.app.name, %commit, %error, "could not pin an accepted commit");
+            }
+        }
+    }
+
+    /// Fetches, and returns the tip, or the revision that was asked for.
+    pub(super) fn fetch_tip(&mut self) -> Result<CommitId, Arc<str>> {
+        // What was fetched before serves healing, and detection, while the repository cannot be reached.
+        self.snapshot = self.mirror.snapshot().ok();
+        let wanted = Wanted { revs: self.rev.iter().map(|rev| named(rev)).collect() };
+        let mut rev = None;
+        let tip = match self.fetched.take() {
+            Some(fetched) => fetched?,
+            None => {
+                let fetched = self
+                    .mirror
+                    .fetch(&self.remote, &wanted, &self.stop)
+                    .map_err(|error| Arc::from(error.to_string()))?;
+                if let Some(why) = &fetched.rebuilt {
+                    tracing::warn!(app = %self.app.name, %why, "the clone was made anew");
+                }
+                rev = fetched.revs.into_iter().next().flatten();
+                fetched.tip
+            }
+        };
+        let snapshot = self.mirror.snapshot().map_err(|error| Arc::from(error.to_string()))?;
+        let tip = match &self.rev {
+            Some(_) if rev.is_some() => rev.unwrap_or(tip),
+            Some(rev) => {
+                snapshot.resolve(&self.app.source.branch, rev).map_err(|error| Arc::from(error.to_string()))?
+            }
+            None => tip,
+        };
+        self.snapshot = Some(snapshot);
+        Ok(tip)
+    }
+
+    /// Tells whether the tip still is what was judged.
+    pub(super) fn is_still(&mut self, tip: &CommitId) -> bool {
+        match self.mirror.fetch(&self.remote, &Wanted::default(), &self.stop) {
+            Ok(fetched) => fetched.tip == *tip || self.rev.is_some(),
+            // Whatever was judged is still what was judged; the next cycle says that the repository cannot be read.
+            Err(_) => true,
+        }
+    }
+
+    /// Judges what freezes at the tip.
+    pub(super) fn freezes(
+        &self,
+        state: &State,
+        tip: Option<&CommitId>,
+        trusted: Option<&Trusted>,
+    ) -> Option<(FreezeState, String)> {
+        let snapshot = self.snapshot.as_ref()?;
+        let tip = tip?;
+        // A source that cannot be read keeps the last known freeze.
+        let entries = snapshot.freeze_entries(tip, &self.app.source.path).ok()?;
+        let entries: Vec<(Arc<str>, Vec<u8>)> = entries.into_iter().map(|entry| (entry.path, entry.bytes)).collect();
+        let verified = trusted.is_some_and(|trusted| trusted.signature.is_empty() && trusted.history.is_none());
+        let check = |_: &[u8], _: &[u8]| Signature::Unsigned;
+        let leads = |commit: &CommitId| {
+            commit == tip || snapshot.range(commit, tip, &check).is_ok_and(|range| range.base_on_first_parent)
+        };
+        let now =
+            state.app.clock.as_ref().map_or_else(MachineClock::wall, |clock| clock.advance(&MachineClock::read()).now);
+        state.app.freeze.at_tip(tip, &entries, verified, &leads, now)
+    }
+}

@@ -1,0 +1,201 @@
+//! What holds of any desired, accepted and observed state, and of any guards.
+
+use proptest::collection::btree_map;
+use proptest::prelude::*;
+
+use super::culprit;
+use super::fixture::{Files, World, changes, digest};
+use super::guards::{Groups, Growth, Guards, Limit, Mode};
+use super::op::{Op, Verb};
+use super::plan::{Details, Plan, excludes};
+use super::resource::Id;
+use super::state::Purpose;
+
+/// Names that change places with folders of their own name, beside some that do not.
+const NAMES: [&str; 9] = ["a", "a/b", "a/b/c", "a/d", "b", "b/x", "c", "d/e/f", "e"];
+
+/// Files that can be there at the same time.
+fn states() -> impl Strategy<Value = Files> {
+    btree_map(prop::sample::select(NAMES.to_vec()), 1_u8..5, 1..8).prop_map(|names| {
+        let mut files = Files::new();
+        for (name, value) in names {
+            if !files.keys().any(|known| excludes(&Id::new(known.as_str()), &Id::new(name))) {
+                files.insert(name.to_owned(), value);
+            }
+        }
+        files
+    })
+}
+
+/// Guards that hold nothing, so that only comparing, planning and pacing are looked at.
+fn unguarded() -> Guards {
+    Guards {
+        mode: Mode::Converge,
+        empty_desired_halts: false,
+        delete_halt: Limit::Disabled,
+        change_halt: Limit::Disabled,
+        bump_halt: Limit::Disabled,
+        growth_halt: None,
+        group_halt: None,
+        drift_halt: Limit::Disabled,
+        write_cap: Limit::Fixed(3),
+        delete_cap: Limit::Fixed(1),
+        ..Guards::default()
+    }
+}
+
+/// A world that converged to one state, of which another is wanted, and that holds a file of nobody's.
+fn world(old: &Files, new: &Files) -> World {
+    let mut world = World::at(old.clone());
+    world.guards = unguarded();
+    world.live.insert("foreign".to_owned(), 9);
+    world.push("tip", new.clone());
+    world
+}
+
+fn limits() -> impl Strategy<Value = Limit> {
+    prop_oneof![
+        Just(Limit::Disabled),
+        (0_u32..6).prop_map(Limit::Fixed),
+        (0_u32..6, 0_u32..120, prop::option::of(0_u32..6)).prop_map(|(over, percent, at_most)| Limit::Relative {
+            over,
+            percent,
+            at_most
+        }),
+    ]
+}
+
+prop_compose! {
+    fn guards()(
+        halts in prop::array::uniform5(limits()),
+        caps in prop::array::uniform2(limits()),
+        growth in prop::option::of((1_u32..3, 1_u32..4, 1_u32..4)),
+        groups in prop::option::of((1_u32..3, 1_u32..3)),
+        empty_desired_halts in any::<bool>(),
+    ) -> Guards {
+        let [delete_halt, change_halt, bump_halt, drift_halt, _] = halts;
+        Guards {
+            mode: Mode::Converge,
+            empty_desired_halts,
+            delete_halt,
+            change_halt,
+            bump_halt,
+            drift_halt,
+            write_cap: caps[0],
+            delete_cap: caps[1],
+            growth_halt: growth.map(|(factor, from, creates)| Growth { factor, from, creates }),
+            group_halt: groups.map(|(groups, from)| Groups { groups, from }),
+            ..Guards::default()
+        }
+    }
+}
+
+fn plan(ops: Vec<Op>) -> Plan {
+    Plan::new(Purpose::Promote, ops, &Details::new(), &digest(0), |_| false)
+}
+
+/// Carries out operations in order on what is there, as a directory would.
+fn apply(live: &mut Files, ops: &[Op]) -> Result<(), String> {
+    for op in ops {
+        let id = op.id.as_str().to_owned();
+        match op.to {
+            None => {
+                live.remove(&id);
+            }
+            Some(to) => {
+                let blocks = |other: &&String| excludes(&op.id, &Id::new(other.as_str()));
+                if let Some(other) = live.keys().find(blocks) {
+                    return Err(format!("{id} is written while {other} is there"));
+                }
+                live.insert(id, to.as_bytes()[0]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many writes some guards let through in some cycles.
+fn written(base: &World, guards: &Guards) -> usize {
+    let mut world = base.clone();
+    world.guards = guards.clone();
+    for _ in 0..4 {
+        let _ = world.cycle();
+    }
+    world.wrote.len()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn planning_again_after_a_finished_rollout_is_empty(old in states(), new in states()) {
+        let mut world = world(&old, &new);
+        for _ in 0..40 {
+            let _ = world.cycle();
+        }
+        prop_assert!(world.promotion().is_empty(), "{:?}", world.promotion().ops);
+        prop_assert!(world.state.app.rollouts.is_empty());
+        let writes = world.wrote.len();
+        let _ = world.cycle();
+        prop_assert_eq!(world.wrote.len(), writes);
+        let mut wanted = new;
+        wanted.insert("foreign".to_owned(), 9);
+        prop_assert_eq!(world.live, wanted);
+    }
+
+    #[test]
+    fn nothing_differs_between_equal_states(files in states()) {
+        prop_assert!(changes(&files, &files).is_empty());
+        let world = World::at(files);
+        let comparison = world.compare(world.tip());
+        prop_assert!(comparison.promote.is_empty() && comparison.heal.is_empty() && comparison.drift.is_empty());
+    }
+
+    #[test]
+    fn a_plan_leads_to_what_is_desired_and_touches_nothing_else(old in states(), new in states()) {
+        let world = world(&old, &new);
+        let mut live = world.live.clone();
+        let plan = world.promotion();
+        prop_assert_eq!(apply(&mut live, &plan.ops), Ok(()));
+        prop_assert_eq!(live.remove("foreign"), Some(9));
+        prop_assert_eq!(&live, &new);
+        let unchanged = |op: &&Op| old.get(op.id.as_str()) == new.get(op.id.as_str());
+        prop_assert!(!plan.ops.iter().any(|op| unchanged(&op)));
+    }
+
+    #[test]
+    fn deletions_wait_for_everything_but_what_takes_their_place(old in states(), new in states()) {
+        let ops = world(&old, &new).promotion().ops;
+        let first = ops.iter().position(|op| op.verb == Verb::Delete).unwrap_or(ops.len());
+        prop_assert!(ops[first..].iter().all(Op::is_late));
+        prop_assert!(ops[..first].iter().all(|op| !op.is_late()));
+    }
+
+    #[test]
+    fn magnitudes_and_digests_do_not_depend_on_the_order(
+        (old, new) in (states(), states()),
+        seed in any::<prop::sample::Index>(),
+    ) {
+        let ops = culprit::plan(&changes(&old, &new), &Details::new(), &unguarded()).ops;
+        let mut turned = ops.clone();
+        if !turned.is_empty() {
+            turned.rotate_left(seed.index(ops.len()));
+        }
+        turned.reverse();
+        let (a, b) = (plan(ops), plan(turned));
+        prop_assert_eq!(a.magnitude, b.magnitude);
+        prop_assert_eq!((a.digest, a.change), (b.digest, b.change));
+        prop_assert_eq!(a.ops, b.ops);
+    }
+
+    #[test]
+    fn the_stricter_of_two_guards_never_writes_more_than_either(
+        (old, new) in (states(), states()),
+        (a, b) in (guards(), guards()),
+    ) {
+        let world = world(&old, &new);
+        let both = written(&world, &a.stricter(&b));
+        prop_assert!(both <= written(&world, &a));
+        prop_assert!(both <= written(&world, &b));
+    }
+}
