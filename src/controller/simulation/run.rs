@@ -433,7 +433,7 @@ fn look_after(world: &mut World, store: usize, app: usize) {
     let latches = world.durable(store, app).app.latches.clone();
     let digests: Vec<Digest> = latches.values().filter_map(|latch| latch.digest).collect();
     for digest in digests {
-        world.approve(store, app, digest, "local:ops");
+        world.approve_anew(store, app, digest, "local:ops");
     }
     let state = world.durable(store, app).clone();
     let parked: Vec<Digest> = {
@@ -446,7 +446,7 @@ fn look_after(world: &mut World, store: usize, app: usize) {
         let mut known = state.app.approvals.iter();
         let known = known.any(|approval| approval.digest == digest && !approval.used && lives(approval.at));
         if !known {
-            world.approve(store, app, digest, "local:ops");
+            world.approve_anew(store, app, digest, "local:ops");
         }
     }
 }
