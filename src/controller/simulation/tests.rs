@@ -49,7 +49,7 @@ fn promises_hold_whatever_happens() {
         assert_eq!(ran.violation, None, "seed {seed}");
         return;
     }
-    let seeds = number("HOLDFAST_SIMULATION_SEEDS").unwrap_or(300);
+    let seeds = number("HOLDFAST_SIMULATION_SEEDS").unwrap_or(200);
     let (broken, written) = first_broken(0..seeds, Options::default());
     if let Some((seed, ran)) = broken {
         let violation = ran.violation.expect("it was found broken");
