@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::assess::Assessment;
 use super::edges::{Ledger, LedgerError, Read, Write};
 use crate::core::commit::CommitId;
@@ -20,10 +18,11 @@ use crate::core::pace::{self, Next};
 use crate::core::reason::Reason;
 use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live, Version};
 use crate::core::state::{Accepted, Latch, LatchName, Purpose, Standing, State};
+use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
 
-/// How often the tip is read again while acting (`GUARDS.md` 4).
-const REREAD_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// How often the tip is read again while acting, in milliseconds (`GUARDS.md` 4).
+const REREAD_EVERY_MS: i64 = 10_000;
 
 /// How often a batch that settles is looked at.
 const SETTLE_POLL: Duration = Duration::from_millis(500);
@@ -53,6 +52,8 @@ pub fn act<E: Read + Write>(
     state: &mut State,
 ) -> Result<Vec<(Purpose, Stopped)>, LedgerError> {
     let mut stops = Vec::new();
+    // One look for both purposes, counted by the clock that does not jump.
+    let mut reread = edges.clock().uptime_ms;
     for purpose in Purpose::ALL {
         let (judgement, guards) = (&assessment.judgement, &assessment.guards);
         let probe = pace::probe(state, purpose, guards).filter(|_| judgement.may_probe(purpose));
@@ -60,11 +61,12 @@ pub fn act<E: Read + Write>(
             continue;
         }
         let mut actor =
-            Actor { name, assessment, purpose, versions: versions(assessment), reread: None, edges, ledger, state };
+            Actor { name, assessment, purpose, versions: versions(assessment), reread, edges, ledger, state };
         let stopped = match probe {
             Some(index) => actor.probe(index),
             None => actor.run(),
         };
+        reread = actor.reread;
         actor.edges.release();
         let stopped = stopped?;
         let again = !matches!(stopped, Stopped::Done | Stopped::Paced(_));
@@ -87,7 +89,7 @@ struct Actor<'a, E, L> {
     assessment: &'a Assessment,
     purpose: Purpose,
     versions: BTreeMap<Id, Version>,
-    reread: Option<Timestamp>,
+    reread: i64,
     edges: &'a mut E,
     ledger: &'a mut L,
     state: &'a mut State,
@@ -199,7 +201,9 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         if let Some(stopped) = self.look_again() {
             return Ok(Some(stopped));
         }
-        self.ledger.commit(self.state, &[Fact::Reserved { purpose: self.purpose, index, deletes }])?;
+        if !weaken::is(Weakened::Reservation) {
+            self.ledger.commit(self.state, &[Fact::Reserved { purpose: self.purpose, index, deletes }])?;
+        }
         let outcome = self.edges.write(&op);
         let (fact, again) = self.outcome(index, &op, outcome);
         let probed = self.state.app.latches.contains_key(&LatchName::Failure) && matches!(fact, Fact::Wrote { .. });
@@ -212,18 +216,18 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
     }
 
     fn look_again(&mut self) -> Option<Stopped> {
-        if !self.edges.local_freezes().is_empty() {
+        if !self.edges.local_freezes().is_empty() && !weaken::is(Weakened::FreezeBeforeWrite) {
             return Some(Stopped::Again("a freeze".into()));
         }
-        let now = self.edges.clock().wall;
-        let due = self.reread.is_none_or(|at| now.duration_since(at).abs() >= REREAD_EVERY);
+        let now = self.edges.clock().uptime_ms;
+        let due = now - self.reread >= REREAD_EVERY_MS;
         let nudged = self.edges.nudged();
         if !due && !nudged {
             return None;
         }
-        let first = self.reread.replace(now).is_none();
+        self.reread = now;
         let tip = self.assessment.tip.as_ref().ok()?;
-        if (!first || nudged) && !self.edges.still(tip) {
+        if !self.edges.still(tip) && !weaken::is(Weakened::TipWhileActing) {
             return Some(Stopped::Again("the branch moved on".into()));
         }
         None
@@ -231,16 +235,19 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
 
     fn outcome(&mut self, index: u32, op: &Op, outcome: Outcome) -> (Fact, Option<Arc<str>>) {
         let (purpose, id) = (self.purpose, op.id.clone());
+        let unknown = matches!(outcome, Outcome::Unknown(_));
         match outcome {
             Outcome::Done(live) => (self.wrote(index, op, &live), None),
             Outcome::Moved(why) => {
                 (Fact::Moved { purpose, index, id: id.clone(), why: why.clone() }, Some(format!("{id}: {why}").into()))
             }
             Outcome::Refused(reason) | Outcome::Unknown(reason) => {
+                // What may have landed is looked for before the batch goes on: it may be what does not work.
+                let again = unknown.then(|| format!("{id}: {reason}").into());
                 let (jitter, _) = self.edges.random();
                 let known = self.state.trouble(&id).and_then(|trouble| trouble.breaker.as_ref());
                 let breaker = pace::failed(known, reason, self.guards(), self.state.now(), jitter);
-                (Fact::Failed { purpose, index, id, breaker }, None)
+                (Fact::Failed { purpose, index, id, breaker }, again)
             }
         }
     }

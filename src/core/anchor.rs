@@ -4,9 +4,13 @@
 use super::reason::Reason;
 use super::resource::{Anchor, AnchorSeen};
 use super::state::AnchorState;
+use super::weaken::{self, Weakened};
 
 /// Says why the anchor and the ledger do not belong together, if so.
 pub fn misplaced(known: &AnchorState, seen: &AnchorSeen, application: &str, ledger: &str) -> Option<Reason> {
+    if weaken::is(Weakened::Anchor) {
+        return None;
+    }
     let reason = |message: String| Some(Reason::new("anchor", message));
     match seen {
         AnchorSeen::Unread(why) => reason(format!("the target's anchor cannot be read: {why}")),

@@ -10,6 +10,7 @@ use super::govern::govern;
 use super::guards::{Guards, TrustPolicy};
 use super::resource::Digest;
 use super::state::{Approval, Governing, LatchName, State};
+use super::weaken::{self, Weakened};
 
 /// How long a pre-approval lives (`GUARDS.md` 5.4).
 const PRE_APPROVAL_LIFE: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -90,7 +91,7 @@ fn refused(
         named == who || same_key.as_ref() == Some(&named)
     };
     let own = wanted.contributors.iter().flat_map(|contributor| &contributor.names).any(is_self);
-    if own && !guards.solo {
+    if own && !guards.solo && !weaken::is(Weakened::ApprovalOwn) {
         return Some(format!("{by} wrote, committed or signed a part of it: another listed person must approve"));
     }
     if own && now.duration_since(wanted.seen) < SOLO_WAIT {
@@ -105,7 +106,8 @@ fn refused(
 fn fits(approval: &Approval, wanted: &Wanted<'_>, guards: &Guards, now: Timestamp) -> bool {
     let age = now.duration_since(approval.at);
     let ttl = SignedDuration::try_from(guards.approval_ttl).unwrap_or(SignedDuration::MAX);
-    (approval.digest == *wanted.digest && age <= ttl)
+    weaken::is(Weakened::ApprovalBinding)
+        || (approval.digest == *wanted.digest && age <= ttl)
         || (wanted.change == Some(&approval.digest) && age <= PRE_APPROVAL_LIFE)
 }
 
@@ -122,7 +124,7 @@ pub fn why_not(
     guards: &Guards,
     now: Timestamp,
 ) -> Option<String> {
-    if approval.used {
+    if approval.used && !weaken::is(Weakened::ApprovalOnce) {
         return Some("it was used before; an approval serves once".to_owned());
     }
     if !fits(approval, wanted, guards, now) {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::weaken::{self, Weakened};
+
 /// After a reboot nothing tells how long the machine was off; at most this much is believed at once.
 const REBOOT_CREDIT: SignedDuration = SignedDuration::from_hours(1);
 
@@ -67,7 +69,7 @@ impl Clock {
     /// Tells by how much the wall clock is behind what this ledger has seen, if it is (latch STATE).
     pub fn behind(&self, reading: &Reading) -> Option<SignedDuration> {
         let behind = self.wall.duration_since(reading.wall);
-        (behind > BEHIND_TOLERANCE).then_some(behind)
+        (behind > BEHIND_TOLERANCE && !weaken::is(Weakened::Clock)).then_some(behind)
     }
 }
 

@@ -11,6 +11,7 @@ use super::guards::{DriftPolicies, DriftPolicy};
 use super::ledger::Fact;
 use super::resource::{Digest, Here, Id, Live};
 use super::state::{Accepted, DriftMark, Trouble};
+use super::weaken::{self, Weakened};
 
 /// Why a resource drifts, as far as it can be told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
@@ -82,7 +83,10 @@ pub struct Drift {
 
 /// Tells whether a hold is in force.
 pub fn held(trouble: Option<&Trouble>, now: Timestamp) -> bool {
-    trouble.and_then(|trouble| trouble.hold.as_ref()).is_some_and(|hold| hold.until.is_none_or(|until| now < until))
+    !weaken::is(Weakened::Emergency)
+        && trouble
+            .and_then(|trouble| trouble.hold.as_ref())
+            .is_some_and(|hold| hold.until.is_none_or(|until| now < until))
 }
 
 /// Tells whether drift of a resource is ignored as a whole.
@@ -118,7 +122,7 @@ pub fn classify(
     } else {
         match here {
             None => Class::Missing,
-            Some(here) if here.touch.interactive => Class::Emergency,
+            Some(here) if here.touch.interactive && !weaken::is(Weakened::Emergency) => Class::Emergency,
             Some(_) if now < routine_at => Class::Fresh,
             Some(_) => Class::Routine,
         }

@@ -137,7 +137,11 @@ impl FreezeState {
                 state.freezes.push(kept);
                 continue;
             }
-            let present = entries.iter().find(|(at, _)| at == path).map(|(_, bytes)| parse(bytes, now));
+            // What stands there now is read as of its own first sight too: one whose `until` ran out thaws nothing.
+            let present = entries.iter().find(|(at, _)| at == path).map(|(_, bytes)| {
+                let known = |freeze: &&Freeze| freeze.at(path) && parse(bytes, freeze.since) == freeze.parsed();
+                self.freezes.iter().find(known).map_or_else(|| parse(bytes, now), Freeze::parsed)
+            });
             let thaw = !old.over(now) && narrows(&old.parsed(), present.as_ref());
             if thaw && !(verified_to_tip && leads_here) {
                 state.freezes.push(old.clone());

@@ -12,6 +12,7 @@ use super::plan::Magnitude;
 use super::reason::Reason;
 use super::resource::Id;
 use super::state::State;
+use super::weaken::{self, Weakened};
 
 /// How much there is, against which a magnitude is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,7 +33,9 @@ pub fn of_magnitude(magnitude: &Magnitude, scale: Scale, guards: &Guards) -> Vec
     let n = scale.n.max(scale.now);
     let mut reasons = Vec::new();
     let deletes = magnitude.deletes;
-    if let Some(limit) = delete_limit(guards.delete_halt, deletes, n, scale.now) {
+    if let Some(limit) = delete_limit(guards.delete_halt, deletes, n, scale.now)
+        && !weaken::is(Weakened::DeleteHalt)
+    {
         let message = if deletes > limit && limit == guards.delete_halt.at(n).unwrap_or(u32::MAX) {
             format!("{deletes} of {n} resources would be deleted, the limit is {limit}")
         } else {
@@ -43,6 +46,7 @@ pub fn of_magnitude(magnitude: &Magnitude, scale: Scale, guards: &Guards) -> Vec
     let changes = magnitude.changes();
     if let Some(limit) = guards.change_halt.at(n)
         && changes > limit
+        && !weaken::is(Weakened::ChangeHalt)
     {
         let message =
             format!("{changes} of {n} resources would change, the limit is {limit}{}", percent(guards.change_halt));
@@ -58,6 +62,7 @@ pub fn of_magnitude(magnitude: &Magnitude, scale: Scale, guards: &Guards) -> Vec
         && scale.now >= growth.from
         && scale.desired >= growth.factor.saturating_mul(scale.now)
         && magnitude.creates >= growth.creates
+        && !weaken::is(Weakened::Growth)
     {
         let message = format!(
             "{} resources would be created beside {}: {} times as many",
@@ -125,7 +130,7 @@ pub fn of_group_counts(ops: &[Op], had: &BTreeMap<Arc<str>, u32>, guards: &Guard
         .map(|(group, _)| group.as_ref())
         .collect();
     let count = u32::try_from(emptied.len()).unwrap_or(u32::MAX);
-    (count > 0 && count >= halt.groups).then(|| {
+    (count > 0 && count >= halt.groups && !weaken::is(Weakened::Groups)).then(|| {
         let names = emptied.iter().take(5).copied().collect::<Vec<_>>().join(", ");
         let message = format!("{count} groups would be emptied whole: {names}");
         let groups = u32::try_from(had.len()).unwrap_or(u32::MAX);
@@ -142,7 +147,7 @@ pub fn of_windows(ops: &[Op], state: &State, guards: &Guards) -> Vec<Reason> {
         let Some(limit) = guards.delete_halt.at(n).map(|limit| limit.saturating_mul(*times)) else { continue };
         let planned = ops.iter().filter(|op| op.effect == Effect::Delete);
         let count = distinct(planned, state, |trouble| trouble.deleted, *window, now);
-        if count.total > limit && count.planned > 0 {
+        if count.total > limit && count.planned > 0 && !weaken::is(Weakened::Window) {
             let message = format!(
                 "{} resources deleted within {}, this plan included; the limit is {limit}",
                 count.total,
@@ -156,7 +161,7 @@ pub fn of_windows(ops: &[Op], state: &State, guards: &Guards) -> Vec<Reason> {
         let Some(limit) = guards.change_halt.at(n).map(|limit| limit.saturating_mul(*times)) else { continue };
         let planned = ops.iter().filter(|op| Magnitude::of([*op]).changes() > 0);
         let count = distinct(planned, state, |trouble| trouble.changed.max(trouble.deleted), *window, now);
-        if count.total > limit && count.planned > 0 {
+        if count.total > limit && count.planned > 0 && !weaken::is(Weakened::Window) {
             let message = format!(
                 "{} resources changed within {}, this plan included; the limit is {limit}",
                 count.total,
@@ -205,7 +210,7 @@ pub fn spell(duration: Duration) -> String {
 
 /// Returns why live drift is too much to be reverted unasked (`drift_halt`).
 pub fn of_drift(drifted: u32, missing: u32, n: u32, guards: &Guards) -> Option<Reason> {
-    let limit = guards.drift_halt.at(n)?;
+    let limit = guards.drift_halt.at(n).filter(|_| !weaken::is(Weakened::DriftHalt))?;
     if missing >= n && n >= 3 {
         let message = format!("all {n} resources are missing");
         return Some(Reason::crossed("drift_halt", missing, limit, n, message));

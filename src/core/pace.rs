@@ -9,6 +9,7 @@ use super::guards::{Guards, Limit, Rate};
 use super::op::{Class, Op, Verb};
 use super::resource::Id;
 use super::state::{Breaker, OpState, Purpose, RolloutOp, Standing, State, Trouble};
+use super::weaken::{self, Weakened};
 
 /// A breaker opens after so many failed attempts in a row (`GUARDS.md` 7).
 const BREAKER_OPENS: u32 = 10;
@@ -57,7 +58,8 @@ pub fn next(state: &State, purpose: Purpose, guards: &Guards) -> Next {
     }
     let left = remaining(state, purpose, guards);
     if let Some(batch) = &rollout.batch {
-        if batch.settling.is_some() || wrote(batch) >= batch.size {
+        let full = wrote(batch) >= batch.size && !weaken::is(Weakened::Batch);
+        if batch.settling.is_some() || full {
             return Next::Settle;
         }
         return match candidate(state, purpose) {
@@ -103,8 +105,9 @@ pub fn remaining(state: &State, purpose: Purpose, guards: &Guards) -> Left {
     if rollout.standing == Standing::Return && !zero(guards.write_cap) {
         return Left { writes: u32::MAX, deletes: u32::MAX };
     }
-    let writes = guards.write_cap.at(rollout.n.max(rollout.total)).unwrap_or(u32::MAX);
-    let deletes = guards.delete_cap.at(rollout.total).unwrap_or(u32::MAX);
+    let cap = |limit: Limit, n, guard| limit.at(n).filter(|_| !weaken::is(guard)).unwrap_or(u32::MAX);
+    let writes = cap(guards.write_cap, rollout.n.max(rollout.total), Weakened::WriteCap);
+    let deletes = cap(guards.delete_cap, rollout.total, Weakened::DeleteCap);
     Left { writes: writes.saturating_sub(spent.writes), deletes: deletes.saturating_sub(spent.deletes) }
 }
 
@@ -127,7 +130,8 @@ fn candidate(state: &State, purpose: Purpose) -> Candidate {
 /// left and nothing is unhealthy (`GUARDS.md` 5.2).
 fn attemptable(state: &State, purpose: Purpose) -> impl Iterator<Item = (u32, &RolloutOp)> {
     let rollout = state.app.rollouts.get(&purpose);
-    let late = rollout.is_some_and(|rollout| rollout.writes_left == 0 && rollout.unhealthy.is_empty());
+    let late = rollout.is_some_and(|rollout| rollout.writes_left == 0 && rollout.unhealthy.is_empty())
+        || weaken::is(Weakened::DeletionsLast);
     let now = state.now();
     let unread = state.app.latches.get(&super::state::LatchName::Observation);
     let unread = unread.map_or(&[][..], |latch| &latch.only);
@@ -200,7 +204,7 @@ pub fn half_open(breaker: &mut Breaker, now: Timestamp) {
 
 /// Tells whether a batch turned bad: two, or a tenth of what it wrote (`GUARDS.md` 2, HEALTH).
 pub fn turned_bad(wrote: usize, unhealthy: usize) -> bool {
-    unhealthy >= 2 || (unhealthy > 0 && unhealthy * 10 >= wrote)
+    (unhealthy >= 2 || (unhealthy > 0 && unhealthy * 10 >= wrote)) && !weaken::is(Weakened::Health)
 }
 
 /// Tells whether reverts of one resource are a fight (`GUARDS.md` 6).
@@ -208,6 +212,6 @@ pub fn is_fight(reverts: &[Timestamp], guards: &Guards, now: Timestamp) -> bool 
     guards.fight.iter().any(|(window, times)| {
         let window = SignedDuration::try_from(*window).unwrap_or(SignedDuration::MAX);
         let count = reverts.iter().filter(|at| now.duration_since(**at) < window).count();
-        *times > 0 && count >= *times as usize
+        *times > 0 && count >= *times as usize && !weaken::is(Weakened::Fight)
     })
 }

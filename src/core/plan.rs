@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::op::{Class, Effect, Op, Verb, is_bump};
 use super::resource::{Digest, FieldChange, Hasher, Id, Vitals};
 use super::state::Purpose;
+use super::weaken::{self, Weakened};
 
 /// How much a plan amounts to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -136,7 +137,7 @@ impl Plan {
         let mut parked = Vec::new();
         ops.retain(|op| {
             let digest = op.digest();
-            if op.nature.protected && removes(op) && !approved(&digest) {
+            if op.nature.protected && removes(op) && !approved(&digest) && !weaken::is(Weakened::Protected) {
                 let why = "protected: it is never deleted or replaced without an approval of its own".into();
                 parked.push(Parked { op: op.clone(), code: "protected", why, digest });
                 return false;

@@ -69,6 +69,42 @@ pub enum Weakened {
     Return,
 }
 
+/// Every guard.
+#[cfg(test)]
+pub const ALL: &[Weakened] = &[
+    Weakened::ChangeHalt,
+    Weakened::DeleteHalt,
+    Weakened::Growth,
+    Weakened::Groups,
+    Weakened::EmptyDesired,
+    Weakened::Window,
+    Weakened::Fleet,
+    Weakened::WriteCap,
+    Weakened::DeleteCap,
+    Weakened::Protected,
+    Weakened::Signature,
+    Weakened::History,
+    Weakened::FreezeBeforeWrite,
+    Weakened::FreezeAtTip,
+    Weakened::TipWhileActing,
+    Weakened::Observe,
+    Weakened::Observation,
+    Weakened::Reservation,
+    Weakened::Precondition,
+    Weakened::DeletionsLast,
+    Weakened::Batch,
+    Weakened::Health,
+    Weakened::DriftHalt,
+    Weakened::Emergency,
+    Weakened::Fight,
+    Weakened::ApprovalBinding,
+    Weakened::ApprovalOnce,
+    Weakened::ApprovalOwn,
+    Weakened::Anchor,
+    Weakened::Clock,
+    Weakened::Return,
+];
+
 #[cfg(test)]
 thread_local! {
     static WEAKENED: std::cell::Cell<Option<Weakened>> = const { std::cell::Cell::new(None) };

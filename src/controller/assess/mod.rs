@@ -26,6 +26,7 @@ use crate::core::plan::{Details, Plan};
 use crate::core::reason::Reason;
 use crate::core::resource::{Desired, Digest, Id, Live, Observed};
 use crate::core::state::{Governing, Identity, LatchName, Purpose, State};
+use crate::core::weaken::{self, Weakened};
 
 /// How many times a judgement is made anew because another process wrote to the ledger meanwhile.
 const TRIES: usize = 5;
@@ -163,8 +164,15 @@ fn read_all(
     let counted = state.app.counted_at.is_none_or(|at| clock.now.duration_since(at) >= interval);
     let tip = read.fetch();
     let in_force = govern(state, &settings.governing());
-    let trusted = tip.clone().and_then(|tip| read.trust(state, &tip, &in_force.policy));
+    let mut trusted = tip.clone().and_then(|tip| read.trust(state, &tip, &in_force.policy));
+    if let Ok(trusted) = &mut trusted {
+        if weaken::is(Weakened::Signature) {
+            trusted.signature.clear();
+        }
+        trusted.history = trusted.history.take().filter(|_| !weaken::is(Weakened::History));
+    }
     let freezes = read.freeze(state, tip.as_ref().ok(), trusted.as_ref().ok());
+    let freezes = freezes.filter(|_| !weaken::is(Weakened::FreezeAtTip));
     let rendered = match &tip {
         Ok(tip) => read.render(tip),
         Err(why) => Rendered::Broken(why.clone()),

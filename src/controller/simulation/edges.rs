@@ -260,6 +260,9 @@ fn land(world: &mut World, app: usize, op: &Op) -> Live {
         world.broken("content", format!("{} is not in {commit}, from which it shall be written", op.id));
         return Live::Gone;
     };
+    if Some(thing.digest()) != op.to {
+        world.broken("content", format!("{} in {commit} is not what was judged", op.id));
+    }
     let slow = world.faults.slow;
     let ready = if world.random.chance(slow) { i64::try_from(world.random.below(200)).unwrap_or(0) * 1000 } else { 0 };
     let at = world.now + ready;

@@ -123,7 +123,8 @@ impl World {
             self.broken("freeze_at_tip", format!("written although {} froze at {:?}", frozen.path, frozen.commit));
         }
         if let Some(landed) = self.frozen_tip.clone() {
-            let covers = self.repository.at_tip().freezes.values().any(|bytes| holds(bytes, now));
+            // An `until` is never past when it is written.
+            let covers = self.repository.at_tip().freezes.values().any(|bytes| holds(bytes, World::beginning()));
             let seen = self.seen(pid, app);
             let from = landed.at.max(seen.acting_since.unwrap_or(0));
             if covers && self.now > from + TIP_UNSEEN {
@@ -212,9 +213,7 @@ impl World {
         if protected && (effect == Effect::Delete || op.verb == Verb::Delete) && !approved {
             self.broken("protected", format!("{} is removed or replaced unapproved", op.id));
         }
-        let trouble = resource.trouble.as_deref();
-        let hold = trouble.and_then(|trouble| trouble.hold.as_ref());
-        let held = hold.is_some_and(|hold| hold.until.is_none_or(|until| now < until));
+        let held = credit.held;
         let differs = resource.accepted.as_ref().map(|accepted| accepted.live) != object.as_ref().map(|o| o.digest);
         let emergency = differs
             && resource.accepted.is_some()
@@ -348,7 +347,9 @@ impl World {
         for op in ops {
             let effect = self.effect(pid, app, op, commit, purpose, ops);
             let object = self.processes[pid].seen[app].objects.get(&op.id);
+            let moved = |old: &Op| old.verb == Verb::Delete && old.class == Class::Move && old.was == op.to;
             match effect {
+                Effect::Create if op.class == Class::Move && ops.iter().any(moved) => {}
                 Effect::Create => sum.creates += 1,
                 Effect::Update => sum.updates += 1,
                 Effect::Delete => sum.deletes += 1 + object.map_or(0, |object| object.dependants),
@@ -539,7 +540,9 @@ impl World {
     /// Called when everything is said to be as a commit wants it.
     pub fn check_converged(&mut self, pid: Option<usize>, store: usize, app: usize, commit: &CommitId) {
         let Some(pid) = pid else { return };
-        let _ = (store, app);
+        if self.eye(store, app).anchored.contains(commit) {
+            return;
+        }
         let revoked = self.processes[pid].seen[app].revoked.clone();
         if !self.repository.is_good(commit, &revoked, self.wall()) {
             self.broken("signature", format!("{commit:?} is converged to, unverified"));

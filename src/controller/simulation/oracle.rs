@@ -33,6 +33,8 @@ pub struct Credit {
     pub latches: BTreeMap<LatchName, Latch>,
     /// What was converged to.
     pub base: Option<CommitId>,
+    /// Whether somebody held the resource.
+    pub held: bool,
 }
 
 /// One approval that was given.
@@ -125,6 +127,10 @@ pub struct Eye {
     pub good: Vec<(Digest, Timestamp)>,
     /// When something was returned to.
     pub returned: Vec<Timestamp>,
+    /// Commits that an operator took as verified.
+    pub anchored: BTreeSet<CommitId>,
+    /// What could not be read in the cycle under way; nothing at all if so.
+    pub pending: (BTreeSet<Id>, bool),
     /// What was held in the last cycle.
     pub held: BTreeSet<LatchName>,
 }
@@ -187,6 +193,9 @@ impl World {
                 eye.shown_ops.insert(op.digest(), (op.id.clone(), from, op.to));
             }
         }
+        let (unread, failed) = std::mem::take(&mut eye.pending);
+        eye.unread.extend(unread);
+        eye.unread_all |= failed;
         eye.shown_fleet.extend(fleet);
         eye.held = assessment.judgement.standing.iter().map(|held| held.name).collect();
     }
@@ -255,8 +264,12 @@ impl World {
                 }
             }
             Fact::Cleared { latch: LatchName::Health, .. } => self.eye(store, app).bad = None,
-            Fact::Reanchored { .. } => {
+            Fact::Reanchored { commit, .. } => {
                 let eye = self.eye(store, app);
+                eye.anchored.insert(commit.clone());
+                for frozen in &mut eye.frozen {
+                    frozen.commit = commit.clone();
+                }
                 (eye.complete, eye.counted_at) = (0, None);
                 eye.credits.clear();
             }
@@ -280,9 +293,9 @@ impl World {
         let complete = !seen.failed && seen.unread.is_empty();
         if !complete {
             eye.clean = 0;
-            eye.unread_all |= seen.failed;
-            eye.unread.extend(seen.unread);
         }
+        // Withheld from when it was judged: a crash before that is followed by a fresh observation.
+        eye.pending = (seen.unread, seen.failed);
         if counted {
             eye.highs.push((now, inventory));
             eye.spent.clear();
@@ -351,7 +364,10 @@ impl World {
         };
         let slots = state.rollout_ops.range((purpose, 0)..=(purpose, u32::MAX)).map(|(_, slot)| slot);
         let open = slots.filter(|slot| slot.state != crate::core::state::OpState::Done && slot.op.verb != Verb::Delete);
+        let hold = state.trouble(&slot.op.id).and_then(|trouble| trouble.hold.as_ref());
+        let now = state.now();
         let credit = Credit {
+            held: hold.is_some_and(|hold| hold.until.is_none_or(|until| now < until)),
             pid,
             purpose,
             index,

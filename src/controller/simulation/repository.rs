@@ -321,7 +321,8 @@ impl Repository {
         {
             trusted.history = Some(Reason::new("history", "the branch was rewritten"));
         }
-        if let Some(commit) = state.app.converged.as_ref().and_then(|id| self.facts(id, expiry))
+        let accepted = state.app.converged.as_ref().or(state.app.last_verified.as_ref());
+        if let Some(commit) = accepted.and_then(|id| self.facts(id, expiry))
             && let Signature::Good { key, revocation: Revocation::Revoked, .. } = &commit.signature
             && state.app.vouched_by.contains(key)
         {

@@ -51,7 +51,7 @@ pub struct Ran {
 }
 
 /// Counted cycles within which a quiet world must be converged.
-const QUIET_CYCLES: usize = 400;
+const QUIET_CYCLES: usize = 200;
 
 /// How a cycle ended.
 enum Ended {
@@ -145,12 +145,17 @@ impl Controller {
         let held: Vec<_> = assessment.judgement.standing.iter().map(|held| held.name.as_str()).collect();
         self.world.borrow_mut().note(|| {
             format!(
-                "assessed {app}: {held:?}, {} to promote, {} to heal, {} drift",
+                "assessed {app}: {held:?}, {} to promote, {} parked, {} in conflict, {} to heal, {} drift",
                 assessment.promote.ops.len(),
+                assessment.promote.parked.len(),
+                assessment.comparison.conflicts.len(),
                 assessment.heal.ops.len(),
                 assessment.comparison.drift.len()
             )
         });
+        for parked in &assessment.promote.parked {
+            self.world.borrow_mut().note(|| format!("parked: {} {}", parked.op.id, parked.digest));
+        }
         let stops = act(&settings.name, &assessment, &mut edges, book, state)?;
         self.world.borrow_mut().note(|| format!("acted on {app}: {stops:?}"));
         Ok(stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_))))
@@ -354,7 +359,7 @@ fn calm(world: &Shared, controller: &mut Controller) {
             return;
         }
         let mut inner = world.borrow_mut();
-        if (0..inner.settings.len()).all(|app| is_converged(&inner, app)) {
+        if (0..inner.settings.len()).all(|app| unconverged(&inner, app).is_none()) {
             let written = inner.written;
             inner.pass(185);
             drop(inner);
@@ -373,7 +378,8 @@ fn calm(world: &Shared, controller: &mut Controller) {
     }
     let mut inner = world.borrow_mut();
     let held: Vec<_> = inner.eyes.values().map(|eye| eye.held.clone()).collect();
-    inner.broken("converges", format!("not converged after {QUIET_CYCLES} quiet cycles; held: {held:?}"));
+    let why: Vec<String> = (0..inner.settings.len()).filter_map(|app| unconverged(&inner, app)).collect();
+    inner.broken("converges", format!("after {QUIET_CYCLES} quiet cycles {why:?}; held: {held:?}"));
 }
 
 /// Makes a commit that works: whatever the tip wants, none of it sick, and what people changed by hand undone or adopted.
@@ -396,13 +402,25 @@ fn good(world: &mut World) -> Vec<Source> {
     sources
 }
 
-fn is_converged(world: &World, app: usize) -> bool {
+/// Says what is not as the tip wants it, if anything.
+fn unconverged(world: &World, app: usize) -> Option<String> {
     let tree = world.repository.at_tip().sources[app].tree().unwrap_or_default();
     let state = world.durable(0, app);
     let objects = &world.targets[app].objects;
-    let there = tree.iter().all(|(id, thing)| objects.get(id).is_some_and(|object| object.digest == thing.digest()));
-    let gone = state.resources.iter().all(|(id, resource)| resource.accepted.is_none() || tree.contains_key(id));
-    there && gone && state.app.converged.as_ref() == Some(&world.repository.tip) && state.app.rollouts.is_empty()
+    let is =
+        |id, thing: &super::repository::Thing| objects.get(id).is_some_and(|object| object.digest == thing.digest());
+    if let Some((id, _)) = tree.iter().find(|(id, thing)| !is(*id, *thing)) {
+        return Some(format!("{id} of {app} is not as the tip wants it"));
+    }
+    let left = state.resources.iter().find(|(id, resource)| resource.accepted.is_some() && !tree.contains_key(id));
+    if let Some((id, _)) = left {
+        return Some(format!("{id} of {app} is still accepted"));
+    }
+    if !state.app.rollouts.is_empty() {
+        return Some(format!("a rollout of {app} goes on"));
+    }
+    let there = state.app.converged.as_ref() == Some(&world.repository.tip);
+    (!there).then(|| format!("{:?} of {app} is converged", state.app.converged))
 }
 
 /// What an operator does about what is held: for each latch the way that `GUARDS.md` names.
@@ -415,7 +433,7 @@ fn look_after(world: &mut World, store: usize, app: usize) {
     let latches = world.durable(store, app).app.latches.clone();
     let digests: Vec<Digest> = latches.values().filter_map(|latch| latch.digest).collect();
     for digest in digests {
-        world.approve(store, app, digest, "local:ops");
+        world.approve_anew(store, app, digest, "local:ops");
     }
     let state = world.durable(store, app).clone();
     let parked: Vec<Digest> = {
@@ -423,9 +441,12 @@ fn look_after(world: &mut World, store: usize, app: usize) {
         eye.shown_ops.keys().copied().collect()
     };
     for digest in parked {
-        let known = state.app.approvals.iter().any(|approval| approval.digest == digest && !approval.used);
+        let now = state.now();
+        let lives = |at| now.duration_since(at).as_secs() < 3600;
+        let mut known = state.app.approvals.iter();
+        let known = known.any(|approval| approval.digest == digest && !approval.used && lives(approval.at));
         if !known {
-            world.approve(store, app, digest, "local:ops");
+            world.approve_anew(store, app, digest, "local:ops");
         }
     }
 }

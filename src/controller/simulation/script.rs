@@ -379,6 +379,13 @@ impl World {
         if state.app.approvals.iter().any(|known| known.digest == digest && known.used) {
             return;
         }
+        self.approve_anew(store, app, digest, by);
+    }
+
+    /// Approves even what was approved and used before, which the command refuses: without it, an operation whose approved
+    /// rollout was cancelled could never be let go again.
+    pub fn approve_anew(&mut self, store: usize, app: usize, digest: Digest, by: &str) {
+        let state = self.durable(store, app);
         let approval = Approval { digest, by: by.into(), via: "api".into(), at: state.now(), used: false, key: None };
         self.command(store, app, &[Fact::Approved { approval }]);
     }

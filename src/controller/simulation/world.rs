@@ -205,6 +205,10 @@ impl World {
     pub fn reboot(&mut self) {
         self.boot += 1;
         self.booted = self.now;
+        // Nobody knows how long the machine was off: an hour is believed.
+        for eye in self.eyes.values_mut() {
+            eye.counted_at = None;
+        }
     }
 
     /// Lets time pass.

@@ -4,6 +4,7 @@ use super::super::guards::{Mode, ObserveFor};
 use super::super::ledger::Fact;
 use super::super::reason::Reason;
 use super::super::state::LatchName;
+use super::super::weaken::{self, Weakened};
 use super::{Judge, Scope, Wanting};
 
 /// The latches that are bars: computed anew each cycle.
@@ -24,7 +25,7 @@ impl Judge<'_> {
             let reason =
                 Reason::new("mode", "mode is observe: nothing is written until the configuration says converge");
             self.bar(LatchName::Observe, Scope::All, vec![reason]);
-        } else if !watched.passed {
+        } else if !watched.passed && !weaken::is(Weakened::Observe) {
             let reason = Reason::new("observe_for", "the first whole cycle only observes; its report is kept");
             self.bar(LatchName::Observe, Scope::All, vec![reason]);
         } else if !self.state.app.ever_converged {

@@ -11,6 +11,7 @@ use super::super::op::Verb;
 use super::super::reason::Reason;
 use super::super::resource::{Digest, Id};
 use super::super::state::{Good, Latch, LatchName, Standing};
+use super::super::weaken::{self, Weakened};
 use super::{Judge, Prefix, Scope, Wanting};
 
 /// How long a good state may be returned to, and how often (`GUARDS.md` 5.5).
@@ -160,7 +161,7 @@ impl<'a> Judge<'a> {
             Wanting::Rendered(desired) => (desired.wants.len(), None),
             Wanting::Broken(_) | Wanting::Unknown(_) => (0, None),
         };
-        if let Some(why) = empty.filter(|_| guards.empty_desired_halts) {
+        if let Some(why) = empty.filter(|_| guards.empty_desired_halts && !weaken::is(Weakened::EmptyDesired)) {
             reasons.push(Reason::new("empty_desired", format!("{why}: nothing would be left")));
         }
         if let Some(reason) = self.inputs.reconfigured.clone().filter(|_| !plan.is_empty()) {

@@ -7,6 +7,7 @@ use super::super::ledger::Fact;
 use super::super::reason::Reason;
 use super::super::resource::Id;
 use super::super::state::{LatchName, Resource};
+use super::super::weaken::{self, Weakened};
 use super::{CLEAN_CYCLES, Judge, Scope};
 
 /// Past so many unread resources the whole target counts as unread.
@@ -26,6 +27,9 @@ impl Judge<'_> {
 
     /// OBSERVATION: three complete counted observations clear it (`GUARDS.md` 2).
     pub(super) fn observation(&mut self) {
+        if weaken::is(Weakened::Observation) {
+            return;
+        }
         let unread = &self.inputs.comparison.unread;
         if let Some(why) = &self.inputs.unobserved {
             let latch = self.fresh(vec![Reason::new("observation", format!("the target could not be read: {why}"))]);

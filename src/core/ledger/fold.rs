@@ -111,7 +111,9 @@ impl State {
             Fact::BatchSettled { purpose, unhealthy } => {
                 if let Some(rollout) = self.app.rollouts.get_mut(purpose) {
                     if let Some(batch) = rollout.batch.take() {
-                        rollout.next_batch = batch.size.saturating_mul(2);
+                        // Twice what was written and seen to work, not twice what might have been.
+                        let wrote = u32::try_from(batch.wrote.len()).unwrap_or(u32::MAX);
+                        rollout.next_batch = if wrote == 0 { batch.size } else { wrote.saturating_mul(2) };
                     }
                     rollout.unhealthy.extend(unhealthy.iter().cloned());
                 }
@@ -301,6 +303,12 @@ impl State {
         }
         for latch in [LatchName::State, LatchName::History, LatchName::Signature] {
             self.app.latches.remove(&latch);
+        }
+        // The history that a freeze was seen in may be gone: from here on a verified commit can take it away.
+        for freeze in &mut self.app.freeze.freezes {
+            if let crate::core::freeze::Source::Branch { commit: seen, .. } = &mut freeze.source {
+                *seen = commit.clone();
+            }
         }
         self.app.last_verified = Some(commit.clone());
         self.app.converged = Some(commit.clone());
