@@ -111,7 +111,9 @@ impl State {
             Fact::BatchSettled { purpose, unhealthy } => {
                 if let Some(rollout) = self.app.rollouts.get_mut(purpose) {
                     if let Some(batch) = rollout.batch.take() {
-                        rollout.next_batch = batch.size.saturating_mul(2);
+                        // Twice the last: one that was cut short before it wrote shows nothing.
+                        let factor = if batch.wrote.is_empty() { 1 } else { 2 };
+                        rollout.next_batch = batch.size.saturating_mul(factor);
                     }
                     rollout.unhealthy.extend(unhealthy.iter().cloned());
                 }
