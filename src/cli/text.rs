@@ -187,8 +187,8 @@ fn body(out: &mut String, status: &Status) {
     for drifted in status.drift.resources.iter().filter(|drifted| drifted.answer != "reverted").take(5) {
         let _ = writeln!(out, "      drift   {} ({}): {}", drifted.resource, drifted.class, drifted.answer);
     }
-    // What only waits for a stopped promotion is counted above, with the reason for which it waits.
-    let waits = |reason: &str| reason == "pending" && !status.writes.promotion;
+    // What only waits for a stopped promotion, or for its turn in a rollout, is counted above.
+    let waits = |reason: &str| reason == "pending" && (!status.writes.promotion || status.rollout.is_some());
     for failing in status.failing.iter().filter(|failing| !waits(&failing.reason)).take(5) {
         let _ = writeln!(out, "      failing {}: {} ({} attempts)", failing.resource, failing.reason, failing.attempts);
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::html::{Text, segment};
-use super::status::{Commit, Journal, Latch, Plan, Reason, Status, Statuses};
+use super::status::{Commit, Failing, Journal, Latch, Plan, Reason, Status, Statuses};
 
 /// How often a page is loaded again, in seconds.
 const REFRESH: u32 = 10;
@@ -19,7 +19,7 @@ pub fn overview(statuses: &Statuses, now: Timestamp) -> String {
     let mut body = String::new();
     let mut applications: Vec<&Status> = statuses.applications.iter().collect();
     applications.sort_by_key(|status| (standing(status).order, &status.name));
-    let stopped = applications.iter().filter(|status| standing(status).class == "stopped").count();
+    let stopped = applications.iter().filter(|status| standing(status).word == "HALTED").count();
     let line = match (applications.len(), stopped) {
         (0, _) => "no application has been looked at yet".to_owned(),
         (1, 0) => "1 application, not halted".to_owned(),
@@ -122,11 +122,18 @@ fn standing(status: &Status) -> Standing {
         Standing { word: "HALTED", class: "stopped", order: 0 }
     } else if !status.latches.is_empty() {
         Standing { word: "observing", class: "held", order: 3 }
-    } else if !status.failing.is_empty() || status.source.error.is_some() {
+    } else if status.failing.iter().any(|failing| !waits(status, failing)) || status.source.error.is_some() {
         Standing { word: "failing", class: "stopped", order: 2 }
+    } else if status.rollout.is_some() {
+        Standing { word: "rolling out", class: "fine", order: 4 }
     } else {
         Standing { word: "ok", class: "fine", order: 4 }
     }
+}
+
+/// Tells whether a resource only waits for its turn in a rollout.
+fn waits(status: &Status, failing: &Failing) -> bool {
+    status.rollout.is_some() && failing.reason == "pending"
 }
 
 fn withheld(status: &Status) -> String {
@@ -323,11 +330,12 @@ fn drift(body: &mut String, status: &Status, now: Timestamp) {
 }
 
 fn failing(body: &mut String, status: &Status, now: Timestamp) {
-    if status.failing.is_empty() {
+    let failing: Vec<&Failing> = status.failing.iter().filter(|failing| !waits(status, failing)).collect();
+    if failing.is_empty() {
         return;
     }
     body.push_str("<h2>Failing</h2>");
-    table(body, &["resource", "since", "attempts", "next", "why"], &status.failing, |failing| {
+    table(body, &["resource", "since", "attempts", "next", "why"], &failing, |failing| {
         let next =
             failing.next.map(|next| if next > now { format!("in {}", age(now, next)) } else { "now".to_owned() });
         vec![
@@ -338,7 +346,7 @@ fn failing(body: &mut String, status: &Status, now: Timestamp) {
             Text(&failing.reason).to_string(),
         ]
     });
-    rest(body, status.failing.len(), "failing resources");
+    rest(body, failing.len(), "failing resources");
 }
 
 fn operations(body: &mut String, plan: &Plan) {
