@@ -42,8 +42,6 @@ pub struct Credit {
 pub struct Grant {
     /// Of what.
     pub digest: Digest,
-    /// By whom.
-    pub by: Arc<str>,
     /// When.
     pub at: Timestamp,
     /// Whether a rollout used it.
@@ -254,7 +252,7 @@ impl World {
                 }
             }
             Fact::Approved { approval } => {
-                let grant = Grant { digest: approval.digest, by: approval.by.clone(), at: approval.at, used: false };
+                let grant = Grant { digest: approval.digest, at: approval.at, used: false };
                 self.eye(store, app).grants.push(grant);
             }
             Fact::Converged { commit, desired, good, .. } => {

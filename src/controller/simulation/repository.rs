@@ -98,7 +98,6 @@ pub struct SimCommit {
     /// When it says it was made.
     pub committed: Timestamp,
     rendered: Vec<Rendered>,
-    digests: Vec<Option<Digest>>,
 }
 
 /// The repository as its host serves it.
@@ -143,16 +142,7 @@ impl Repository {
         let id = CommitId::new(format!("{:07x}{:033x}", self.next, 0));
         self.next += 1;
         let rendered: Vec<Rendered> = sources.iter().map(render).collect();
-        let digests = rendered
-            .iter()
-            .map(|rendered| match rendered {
-                Rendered::Desired(desired) => Some(desired.digest()),
-                Rendered::Missing(_) => Some(Desired { inputs: Digest::of_parts([b"x"]), wants: Vec::new() }.digest()),
-                Rendered::Broken(_) => None,
-            })
-            .collect();
-        self.commits
-            .insert(id.clone(), SimCommit { parents, sources, freezes, signed, author, committed, rendered, digests });
+        self.commits.insert(id.clone(), SimCommit { parents, sources, freezes, signed, author, committed, rendered });
         id
     }
 
@@ -169,11 +159,6 @@ impl Repository {
     /// Renders a commit for an application.
     pub fn render(&self, id: &CommitId, app: usize) -> Rendered {
         self.get(id).map_or_else(|| Rendered::Broken("no such commit".into()), |commit| commit.rendered[app].clone())
-    }
-
-    /// Returns the digest of everything that a commit wants of an application.
-    pub fn desired_digest(&self, id: &CommitId, app: usize) -> Option<Digest> {
-        self.get(id)?.digests[app]
     }
 
     /// Returns what is reachable from `tip` and not from `base`, parents first, and whether `base` is on the first-parent chain.

@@ -20,6 +20,7 @@ use crate::controller::assess::{Settings, assess};
 use crate::controller::edges::{LedgerError, Rendered};
 use crate::core::commit::CommitId;
 use crate::core::fleet::{self, Member};
+use crate::core::freeze;
 use crate::core::guard_digest::guard_digest;
 use crate::core::guards::{FleetGuards, Guards, Limit, Mode, TrustPolicy};
 use crate::core::plan::Details;
@@ -423,11 +424,23 @@ fn unconverged(world: &World, app: usize) -> Option<String> {
     (!there).then(|| format!("{:?} of {app} is converged", state.app.converged))
 }
 
+/// Tells whether something still freezes that was only ever seen on a branch which was rewritten since: no commit leads from
+/// there to the tip, so that none can thaw it.
+fn stranded(world: &World, store: usize, app: usize) -> bool {
+    let gone = |commit: &CommitId| !world.repository.range(commit, &world.repository.tip).2;
+    let freezes = &world.durable(store, app).app.freeze.freezes;
+    freezes.iter().any(|freeze| matches!(&freeze.source, freeze::Source::Branch { commit, .. } if gone(commit)))
+}
+
 /// What an operator does about what is held: for each latch the way that `GUARDS.md` names.
 fn look_after(world: &mut World, store: usize, app: usize) {
     world.release_all(store, app);
     let held = world.eye(store, app).held.clone();
-    if held.contains(&LatchName::State) || held.contains(&LatchName::History) || held.contains(&LatchName::Signature) {
+    if stranded(world, store, app)
+        || held.contains(&LatchName::State)
+        || held.contains(&LatchName::History)
+        || held.contains(&LatchName::Signature)
+    {
         world.reanchor(store, app);
     }
     let latches = world.durable(store, app).app.latches.clone();
