@@ -36,7 +36,12 @@ impl World {
     }
 }
 
-impl Controller<'_> {
+impl<'a> Controller<'a> {
+    /// Returns the world in which it runs.
+    pub fn world(&self) -> &'a World {
+        self.world
+    }
+
     /// Returns what it said so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
