@@ -178,7 +178,8 @@ impl Desk<'_> {
     /// # Errors
     /// Why it does not count, and those of the ledger.
     pub fn approve(&self, app: &Application, digest: Digest, actor: &Actor) -> Result<Option<String>, OperateError> {
-        let what = self.known(app, digest)?;
+        let (what, waits) = self.known(app, digest)?.unzip();
+        let waits = waits.unwrap_or(false);
         if what.is_none() && self.ledger.get_report(&shown(app, digest))?.is_none() {
             return Err(OperateError::NothingHeld { app: app.name.clone(), digest });
         }
@@ -189,10 +190,10 @@ impl Desk<'_> {
         for name in self.sharing(app, digest)? {
             let Some(app) = self.config.application(&name) else { continue };
             self.commit(&name, |state| {
-                if let Some(used) = state.app.approvals.iter().find(|known| known.digest == digest && known.used) {
+                if let Some(used) = approval::spent(state, &digest, waits) {
                     return Err(OperateError::Used { digest, by: used.by.clone() });
                 }
-                let giving = Giving { digest, by: actor.by.clone(), via: actor.via.into(), at: state.now() };
+                let giving = Giving { digest, by: actor.by.clone(), via: actor.via.into(), at: state.now(), waits };
                 let approval = approval::give(state, &giving, &app.governing())
                     .map_err(|refused| OperateError::NotAnApprover(refused.why))?;
                 Ok(vec![Fact::Approved { approval }])
@@ -201,21 +202,21 @@ impl Desk<'_> {
         Ok(what)
     }
 
-    /// Says what a digest is of, if it is of something that is held now.
-    fn known(&self, app: &Application, digest: Digest) -> Result<Option<String>, OperateError> {
+    /// Says what a digest is of, if it is of something that was last reported, and whether that waits for an approval.
+    fn known(&self, app: &Application, digest: Digest) -> Result<Option<(String, bool)>, OperateError> {
         let Some(report) = self.ledger.get_report(&app.name)? else { return Ok(None) };
         let status: Status = serde_json::from_str(&report.json)?;
         if status.latches.iter().any(|latch| latch.digest == Some(digest)) {
-            return Ok(Some("what is held".to_owned()));
+            return Ok(Some(("what is held".to_owned(), true)));
         }
         if let Some(parked) = status.parked.iter().find(|parked| parked.digest == digest) {
-            return Ok(Some(format!("{} of {}", parked.effect, parked.resource)));
+            return Ok(Some((format!("{} of {}", parked.effect, parked.resource), true)));
         }
         if status.configuration.is_some_and(|configuration| configuration.digest == digest) {
-            return Ok(Some("the loosened configuration".to_owned()));
+            return Ok(Some(("the loosened configuration".to_owned(), true)));
         }
         let plan = status.plan.is_some_and(|plan| plan.digest == digest || plan.change == digest);
-        Ok(plan.then(|| "the plan".to_owned()))
+        Ok(plan.then(|| ("the plan".to_owned(), false)))
     }
 
     /// Returns the applications that are held under one digest: a fleet's approval lets all of them go.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::govern::govern;
 use super::guards::{Guards, TrustPolicy};
 use super::resource::Digest;
-use super::state::{Approval, Governing, LatchName, State};
+use super::state::{Approval, Governing, LatchName, Standing, State};
 use super::weaken::{self, Weakened};
 
 /// How long a pre-approval lives (`GUARDS.md` 5.4).
@@ -199,6 +199,22 @@ pub struct Giving {
     pub via: Arc<str>,
     /// When.
     pub at: Timestamp,
+    /// Whether it is among what waits for an approval, as last reported.
+    pub waits: bool,
+}
+
+/// Finds the used approval that keeps a digest from being approved once more.
+///
+/// An approval serves one rollout (`GUARDS.md` 5.4). Once that one has ended, or was cancelled before it wrote everything, the
+/// very same operations may wait again, and only a person's new approval lets them go: without it there would be no way out.
+pub fn spent<'a>(state: &'a State, digest: &Digest, waits: bool) -> Option<&'a Approval> {
+    let by_plan = state.app.rollouts.values().any(|rollout| {
+        let approved = matches!(&rollout.standing, Standing::Approved { digest: named, .. } if named == digest);
+        approved || rollout.digest == *digest
+    });
+    let under_way = by_plan || state.rollout_ops.values().any(|one| one.op.digest() == *digest);
+    let used = state.app.approvals.iter().find(|known| known.digest == *digest && known.used);
+    used.filter(|_| under_way || !waits)
 }
 
 /// Takes an approval, or refuses it as far as the ledger knows already that it would not count.
@@ -208,8 +224,8 @@ pub struct Giving {
 /// # Errors
 /// Who may not approve it, why, and what to do next.
 pub fn give(state: &State, giving: &Giving, configured: &Governing) -> Result<Approval, Refused> {
-    let Giving { digest, by, via, at } = giving;
-    if let Some(used) = state.app.approvals.iter().find(|known| known.digest == *digest && known.used) {
+    let Giving { digest, by, via, at, waits } = giving;
+    if let Some(used) = spent(state, digest, *waits) {
         let why = format!("{digest} was approved before (by {}) and used: an approval serves once", used.by);
         return Err(Refused { why, next: "look at what is held now: holdfast status" });
     }

@@ -3,7 +3,7 @@ use super::super::fixture::{Files, World, digest, files};
 use super::super::guards::{Guards, OnPoison};
 use super::super::ledger::Fact;
 use super::super::reason::Reason;
-use super::super::state::{Governing, LatchName, Purpose};
+use super::super::state::{Approval, Governing, LatchName, Purpose};
 use super::*;
 
 fn codes(judgement: &Judgement, name: LatchName) -> Vec<String> {
@@ -237,7 +237,7 @@ fn whoever_has_a_part_in_a_plan_is_refused_when_they_approve() {
     let held = judgement.latch(LatchName::Plan).unwrap().latch.digest.unwrap();
     let configured = Governing { guards: Guards::default(), trust: world.policy.clone(), digest: digest(9) };
     let by = |who: &str, digest| {
-        let giving = Giving { digest, by: who.into(), via: "api".into(), at: world.state.now() };
+        let giving = Giving { digest, by: who.into(), via: "api".into(), at: world.state.now(), waits: true };
         give(&world.state, &giving, &configured)
     };
     let refused = by("bob@a", held).unwrap_err();
@@ -245,4 +245,21 @@ fn whoever_has_a_part_in_a_plan_is_refused_when_they_approve() {
     assert!(by("mallory@a", held).is_err());
     assert!(by("carol@a", held).is_ok());
     assert!(by("bob@a", digest(77)).is_ok(), "nobody knows whose that is");
+}
+
+#[test]
+fn what_was_approved_and_used_is_approved_anew_only_while_it_waits_again() {
+    let mut world = World::at(files(0..20, 1));
+    world.push("tip", files(0..10, 1));
+    let held = world.judge().latch(LatchName::Plan).unwrap().latch.digest.unwrap();
+    let configured = Governing { guards: Guards::default(), trust: world.policy.clone(), digest: digest(9) };
+    let at = world.state.now();
+    let used = Approval { digest: held, by: "carol@a".into(), via: "api".into(), at, used: true, key: None };
+    world.state.app.approvals.push(used);
+    let by = |waits| {
+        let giving = Giving { digest: held, by: "carol@a".into(), via: "api".into(), at, waits };
+        give(&world.state, &giving, &configured)
+    };
+    assert!(by(false).unwrap_err().why.contains("used"), "nothing waits for it");
+    assert!(!by(true).unwrap().used, "its rollout was cancelled, and it waits again");
 }
