@@ -4,8 +4,28 @@
 use std::fs;
 
 use crate::harness::http::{Answer, github_push, request};
-use crate::harness::{Controller, World, changes};
-use crate::s07_replay::{FREEZE_SECRET, TOKEN, TOKEN_OF_BOB, accepted, freeze, listening, quiet, ready, rejected};
+use crate::harness::{Controller, Status, World, changes};
+use crate::s07_replay::{
+    FREEZE_SECRET, TOKEN, TOKEN_OF_BOB, accepted, cycles, freeze, listening, quiet, ready, rejected,
+};
+
+/// Lets interval after interval pass, each once the cycle before is over, until `status` is as wanted.
+#[track_caller]
+fn intervals_until(controller: &mut Controller<'_>, port: u16, what: &str, wanted: impl Fn(&Status) -> bool) {
+    let world = controller.world();
+    let mut seen = None;
+    controller.until_status(what, "web", |status| {
+        let done = wanted(status);
+        let now = cycles(port);
+        if !done && now != seen {
+            seen = now;
+            world.advance(4);
+            // It waits by the machine's clock for what the shifted one has reached.
+            github_push(port, "a secret of the hosting service", &format!("wake {}", world.clock.now()), "{}");
+        }
+        done
+    });
+}
 
 /// Calls the API with a token.
 fn call(port: u16, token: &str, path: &str, body: &str) -> Option<Answer> {
@@ -53,6 +73,8 @@ fn a_freeze_by_http_stops_a_rollout_at_the_next_resource() {
         // Frozen, it goes on looking, and writes nothing.
         let frozen = world.tree("web");
         world.edit_live("web", "f011.conf", "by hand\n");
+        // The writes of a moment ago keep the watch quiet for a while.
+        accepted(github_push(port, "a secret of the hosting service", "a push meanwhile", "{}"));
         controller.until_status("drift under the freeze", "web", |status| status.number("/drift/changed") >= 1);
         world.advance(60);
         accepted(github_push(port, "a secret of the hosting service", "another push", "{}"));
@@ -62,8 +84,7 @@ fn a_freeze_by_http_stops_a_rollout_at_the_next_resource() {
         assert!(said.contains("pager") && said.contains("carol"), "who froze, and why?\n{said}");
         // An operator lifts it, and the rollout goes on through a new judgement.
         accepted(call(port, TOKEN, "/api/v1/thaw", "{\"applications\":[\"web\"]}"));
-        controller.until_status("the rest of the rollout", "web", |status| {
-            world.advance(4);
+        intervals_until(&mut controller, port, "the rest of the rollout", |status| {
             status.latch("FREEZE").is_none() && status.converged() == Some(&world.repo.head())
         });
     }
@@ -99,17 +120,11 @@ fn only_a_listed_principal_approves_by_api_and_only_once() {
     let other = format!("{{\"application\":\"web\",\"digest\":\"sha256:{}\"}}", "0".repeat(64));
     assert_eq!(call(port, TOKEN_OF_BOB, "/api/v1/approve", &other).map(|answer| answer.status), Some(409));
     accepted(call(port, TOKEN_OF_BOB, "/api/v1/approve", &body));
-    controller.until_status("the rollout", "web", |status| {
-        world.advance(4);
+    intervals_until(&mut controller, port, "the rollout", |status| {
         status.latch("PLAN").is_none() && status.converged() == Some(&world.repo.head())
     });
-    assert!(
-        world
-            .holdfast(&["history", "web", "--last", "5000", "--output", "json"])
-            .ok()
-            .stdout
-            .contains("\"via\": \"api\"")
-    );
+    let history = world.holdfast(&["history", "web", "--last", "5000", "--output", "json"]).ok().stdout;
+    assert!(history.contains("\"via\": \"api\""), "the way of the approval is not kept:\n{history}");
     rejected(call(port, TOKEN_OF_BOB, "/api/v1/approve", &body));
 }
 

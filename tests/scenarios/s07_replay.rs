@@ -38,7 +38,7 @@ pub fn ready(controller: &mut Controller<'_>, port: u16) {
 }
 
 /// Returns how many cycles of its one application the controller has finished.
-fn cycles(port: u16) -> Option<u64> {
+pub fn cycles(port: u16) -> Option<u64> {
     let text = request(port, "GET", "/metrics", &[], "").filter(|answer| answer.status == 200)?.body;
     let line = text.lines().find(|line| line.starts_with("holdfast_cycle_seconds_count"));
     line?.rsplit(' ').next()?.parse::<f64>().ok().map(|count| count as u64)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Status, World};
 
 /// How long anything may take before the test fails; never reached when all is well.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// A running controller. It is killed when the guard goes out of scope.
 pub struct Controller<'a> {
@@ -36,7 +36,12 @@ impl World {
     }
 }
 
-impl Controller<'_> {
+impl<'a> Controller<'a> {
+    /// Returns the world in which it runs.
+    pub fn world(&self) -> &'a World {
+        self.world
+    }
+
     /// Returns what it said so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

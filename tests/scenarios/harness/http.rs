@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -16,16 +17,25 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Returns a port of the loopback that nobody listened on a moment ago.
+/// Where to look for a port next.
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// Returns a port of the loopback that nobody listened on a moment ago, and that no other test is given.
+///
+/// From below those that the system gives to connections: one of them could be gone before it is listened on.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it has an address").port()
+    const FIRST: u16 = 12_000;
+    const MANY: u16 = 20_000;
+    // Another run of the tests at the same time begins elsewhere.
+    let begin = u16::try_from(std::process::id() * 101 % u32::from(MANY)).expect("it is below a number of 16 bits");
+    let mut tried = (0..MANY).map(|_| FIRST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % MANY);
+    tried.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port is free")
 }
 
 /// Sends one request; `None` if nobody answers.
 pub fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(120))).ok()?;
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");

@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::StatVfsMountFlags;
+
 pub use self::clock::Clock;
 pub use self::config::{App, Config};
 pub use self::controller::Controller;
@@ -61,7 +63,7 @@ impl World {
 
     /// Makes a world without applications.
     pub fn empty() -> Self {
-        let dir = tempfile::Builder::new().prefix("hf-").tempdir().expect("a temporary folder is made");
+        let dir = temporary("hf-");
         let clock = Clock::new(dir.path());
         let repo = Repo::new(dir.path(), clock.clone());
         fs::create_dir(dir.path().join("roots")).expect("the folder of roots is made");
@@ -235,12 +237,13 @@ impl World {
     /// Lets a script run after each batch; see [`Self::script`].
     pub fn on_batch(&mut self, app: &str, body: &str) {
         let run = self.script("hook.sh", body);
-        self.app(app).directory(&format!("reload: [ {{ match: \"*\", run: {run} }} ]"));
+        // A script may wait for its test, however busy the machine is.
+        self.app(app).directory(&format!("reload: [ {{ match: \"*\", run: {run}, timeout: 10m }} ]"));
     }
 
     /// Copies the state directory, the roots, the clock and the scripts' counters aside.
     pub fn save(&self) -> Saved {
-        let dir = tempfile::Builder::new().prefix("hf-saved-").tempdir().expect("a temporary folder is made");
+        let dir = temporary("hf-saved-");
         self.copy_durable(self.dir(), dir.path());
         Saved { dir }
     }
@@ -270,6 +273,29 @@ impl World {
         fs::set_permissions(path, before).expect("the mode is restored");
         result
     }
+}
+
+/// Makes a folder that disappears with its guard; in memory where that can be done, unless `TMPDIR` says otherwise.
+///
+/// A process that is killed loses nothing that the kernel has: what a disk's `fsync` costs shows nothing here, and is most
+/// of the time.
+fn temporary(prefix: &str) -> tempfile::TempDir {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix(prefix);
+    let memory = Path::new("/dev/shm");
+    let made = match std::env::var_os("TMPDIR") {
+        None if is_roomy(memory) => builder.tempdir_in(memory),
+        _ => builder.tempdir(),
+    };
+    made.expect("a temporary folder is made")
+}
+
+/// Tells whether a file system has room for many worlds, and runs their scripts.
+fn is_roomy(path: &Path) -> bool {
+    const ROOM: u64 = 1 << 30;
+    let refuses = StatVfsMountFlags::NOEXEC | StatVfsMountFlags::RDONLY;
+    let room = |about: &rustix::fs::StatVfs| about.f_bavail.saturating_mul(about.f_frsize) >= ROOM;
+    rustix::fs::statvfs(path).is_ok_and(|about| !about.f_flag.intersects(refuses) && room(&about))
 }
 
 /// Copies a file or folder with everything that belongs to it.
