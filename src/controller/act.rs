@@ -378,7 +378,8 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                 Standing::Passed => "done".to_owned(),
             };
             facts.push(Fact::RolloutEnded { purpose: self.purpose, how: how.into() });
-            super::assess::commit(self.ledger, self.state, &facts)?;
+            // Not tried again if another process wrote: what is left to do may go on only after it was judged anew.
+            self.ledger.commit(self.state, &facts)?;
         }
         Ok(Stopped::Done)
     }

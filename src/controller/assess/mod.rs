@@ -18,6 +18,7 @@ use crate::core::clock::Clock;
 use crate::core::commit::CommitId;
 use crate::core::compare::{Comparison, View, compare};
 use crate::core::culprit::CommitEffect;
+use crate::core::freeze::FreezeState;
 use crate::core::govern::{InForce, govern};
 use crate::core::guards::{Guards, TrustPolicy};
 use crate::core::judge::{Inputs, Judgement, Prefix, Wanting, judge};
@@ -158,44 +159,76 @@ fn read_all(
     state: &mut State,
 ) -> Result<Reads, LedgerError> {
     let reading = read.clock();
-    let clock = state.app.clock.as_ref().map_or_else(|| Clock::start(&reading), |clock| clock.advance(&reading));
-    let behind = state.app.clock.as_ref().and_then(|clock| clock.behind(&reading));
-    let interval = SignedDuration::try_from(settings.guards.interval).unwrap_or(SignedDuration::MAX);
-    let counted = state.app.counted_at.is_none_or(|at| clock.now.duration_since(at) >= interval);
     let tip = read.fetch();
-    let in_force = govern(state, &settings.governing());
-    let mut trusted = tip.clone().and_then(|tip| read.trust(state, &tip, &in_force.policy));
-    if let Ok(trusted) = &mut trusted {
-        if weaken::is(Weakened::Signature) {
-            trusted.signature.clear();
-        }
-        trusted.history = trusted.history.take().filter(|_| !weaken::is(Weakened::History));
-    }
-    let freezes = read.freeze(state, tip.as_ref().ok(), trusted.as_ref().ok());
-    let freezes = freezes.filter(|_| !weaken::is(Weakened::FreezeAtTip));
+    let mut branch = Branch::read(settings, read, state, &tip);
     let rendered = match &tip {
         Ok(tip) => read.render(tip),
         Err(why) => Rendered::Broken(why.clone()),
     };
     let observed = observe(read, state, &rendered);
     let complete = observed.failure.is_none() && !observed.seen.iter().any(|(_, live)| matches!(live, Live::Unread(_)));
-    let mut facts = vec![Fact::Cycle { clock, counted, complete }];
-    if let Some((freeze, change)) = freezes {
-        facts.push(Fact::Freezes { state: freeze, change });
-    }
-    let sights = trusted.iter().flat_map(|trusted| &trusted.commits).map(|judged| judged.commit.id.clone());
-    let pending: BTreeSet<CommitId> = sights.chain(tip.iter().cloned()).collect();
-    facts.extend(standing::sightings(state, &pending, trusted.is_ok()));
-    for approval in trusted.iter().flat_map(|trusted| &trusted.approvals) {
-        if !state.app.approvals.iter().any(|known| known.digest == approval.digest && known.by == approval.by) {
-            facts.push(Fact::Approved { approval: approval.clone() });
+    for _ in 0..TRIES {
+        let known = state.app.clock.as_ref();
+        let clock = known.map_or_else(|| Clock::start(&reading), |clock| clock.advance(&reading));
+        let behind = known.and_then(|clock| clock.behind(&reading));
+        let interval = SignedDuration::try_from(settings.guards.interval).unwrap_or(SignedDuration::MAX);
+        let counted = state.app.counted_at.is_none_or(|at| clock.now.duration_since(at) >= interval);
+        let mut facts = vec![Fact::Cycle { clock, counted, complete }];
+        facts.extend(branch.facts(state, &tip));
+        match ledger.commit(state, &facts) {
+            Ok(()) => {
+                let Branch { trusted, .. } = branch;
+                return Ok(Reads { started: reading.wall, counted, tip, trusted, rendered, observed, behind });
+            }
+            // What a command wrote meanwhile, a freeze among it, would be lost to facts that do not know of it.
+            Err(LedgerError::Moved) => branch = Branch::read(settings, read, state, &tip),
+            Err(error) => return Err(error),
         }
     }
-    commit(ledger, state, &facts)?;
-    Ok(Reads { started: reading.wall, counted, tip, trusted, rendered, observed, behind })
+    Err(LedgerError::Failed("make the cycle durable: other processes kept writing to the ledger".to_owned()))
+}
+
+/// What the branch says, as far as it depends on what the ledger knows.
+struct Branch {
+    trusted: Result<Trusted, Arc<str>>,
+    freezes: Option<(FreezeState, String)>,
+}
+
+impl Branch {
+    fn read(settings: &Settings, read: &mut impl Read, state: &State, tip: &Result<CommitId, Arc<str>>) -> Self {
+        let in_force = govern(state, &settings.governing());
+        let mut trusted = tip.clone().and_then(|tip| read.trust(state, &tip, &in_force.policy));
+        if let Ok(trusted) = &mut trusted {
+            if weaken::is(Weakened::Signature) {
+                trusted.signature.clear();
+            }
+            trusted.history = trusted.history.take().filter(|_| !weaken::is(Weakened::History));
+        }
+        let freezes = read.freeze(state, tip.as_ref().ok(), trusted.as_ref().ok());
+        Self { trusted, freezes: freezes.filter(|_| !weaken::is(Weakened::FreezeAtTip)) }
+    }
+
+    fn facts(&self, state: &State, tip: &Result<CommitId, Arc<str>>) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        if let Some((state, change)) = self.freezes.clone() {
+            facts.push(Fact::Freezes { state, change });
+        }
+        let commits = self.trusted.iter().flat_map(|trusted| &trusted.commits);
+        let sights = commits.map(|judged| judged.commit.id.clone());
+        let pending: BTreeSet<CommitId> = sights.chain(tip.iter().cloned()).collect();
+        facts.extend(standing::sightings(state, &pending, self.trusted.is_ok()));
+        for approval in self.trusted.iter().flat_map(|trusted| &trusted.approvals) {
+            if !state.app.approvals.iter().any(|known| known.digest == approval.digest && known.by == approval.by) {
+                facts.push(Fact::Approved { approval: approval.clone() });
+            }
+        }
+        facts
+    }
 }
 
 /// Commits facts that hold whatever other processes wrote meanwhile.
+///
+/// For nothing else: a fact that says what is left of something undoes what a command changed of it in between.
 ///
 /// Returns whether they wrote: then whatever was decided before must be decided again.
 pub(super) fn commit(ledger: &mut impl Ledger, state: &mut State, facts: &[Fact]) -> Result<bool, LedgerError> {
@@ -273,10 +306,11 @@ fn decide(
     reads: &Reads,
 ) -> Result<Decided, LedgerError> {
     let in_force = govern(state, &settings.governing());
-    commit(ledger, state, &in_force.facts)?;
+    ledger.commit(state, &in_force.facts)?;
     let guards = &in_force.guards;
     let comparison = compare_tip(state, reads, guards);
-    commit(ledger, state, &standing::remember(&comparison, &reads.observed, state, guards, reads.counted))?;
+    let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted);
+    ledger.commit(state, &seen)?;
     let commits = range::effects(read, state, reads, guards);
     let contributors = range::contributors(reads, &commits);
     let plans = plans(settings, &in_force, read, state, reads, &comparison);
