@@ -309,7 +309,8 @@ fn decide(
     ledger.commit(state, &in_force.facts)?;
     let guards = &in_force.guards;
     let comparison = compare_tip(state, reads, guards);
-    let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted);
+    let wanted = !matches!(wanting(reads), Wanting::Broken(_) | Wanting::Unknown(_));
+    let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted, wanted);
     ledger.commit(state, &seen)?;
     let commits = range::effects(read, state, reads, guards);
     let contributors = range::contributors(reads, &commits);
