@@ -84,6 +84,10 @@ pub trait Read {
     fn clock(&mut self) -> Reading;
     /// Fetches, and returns the tip.
     fn fetch(&mut self) -> Result<CommitId, Arc<str>>;
+    /// Returns the uptime in milliseconds at which the last fetch began, where that was before the cycle.
+    fn fetched_at(&self) -> Option<i64> {
+        None
+    }
     /// Judges the range from what was verified to the tip, by the policy in force.
     fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>>;
     /// Judges what freezes at the tip; returns the new freezes and what changed, if anything did.

@@ -63,6 +63,8 @@ impl Settings {
 pub struct Assessment {
     /// When it began, in wall time.
     pub started: Timestamp,
+    /// The uptime in milliseconds as of which the tip is known.
+    pub fetched_at: i64,
     /// Whether it counted.
     pub counted: bool,
     /// Whether everything was read.
@@ -122,6 +124,7 @@ impl Assessment {
 /// What was read before anything is decided.
 struct Reads {
     started: Timestamp,
+    fetched_at: i64,
     counted: bool,
     tip: Result<CommitId, Arc<str>>,
     trusted: Result<Trusted, Arc<str>>,
@@ -160,6 +163,7 @@ fn read_all(
 ) -> Result<Reads, LedgerError> {
     let reading = read.clock();
     let tip = read.fetch();
+    let fetched_at = read.fetched_at().unwrap_or(reading.uptime_ms);
     let mut branch = Branch::read(settings, read, state, &tip);
     let rendered = match &tip {
         Ok(tip) => read.render(tip),
@@ -178,7 +182,8 @@ fn read_all(
         match ledger.commit(state, &facts) {
             Ok(()) => {
                 let Branch { trusted, .. } = branch;
-                return Ok(Reads { started: reading.wall, counted, tip, trusted, rendered, observed, behind });
+                let started = reading.wall;
+                return Ok(Reads { started, fetched_at, counted, tip, trusted, rendered, observed, behind });
             }
             // What a command wrote meanwhile, a freeze among it, would be lost to facts that do not know of it.
             Err(LedgerError::Moved) => branch = Branch::read(settings, read, state, &tip),
@@ -278,6 +283,7 @@ impl Decided {
         };
         Assessment {
             started: reads.started,
+            fetched_at: reads.fetched_at,
             counted: reads.counted,
             complete: reads.observed.failure.is_none() && self.comparison.unread.is_empty(),
             tip: reads.tip,

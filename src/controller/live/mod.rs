@@ -42,6 +42,14 @@ use crate::render::Renderer;
 use crate::signatures::Keys;
 use crate::targets::{Healthy, Session, Target};
 
+/// What a fetch for all applications of a repository brought.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    tip: Result<CommitId, Arc<str>>,
+    /// The uptime in milliseconds at which it began.
+    at: Option<i64>,
+}
+
 /// The real edges of one application.
 pub struct Live {
     app: Application,
@@ -58,7 +66,9 @@ pub struct Live {
     /// Another revision than the tracked branch's tip, for `plan --rev`.
     rev: Option<String>,
     /// What a fetch for all applications of the repository brought: used once instead of a fetch.
-    fetched: Option<Result<CommitId, Arc<str>>>,
+    fetched: Option<Fetched>,
+    /// The uptime in milliseconds at which the last fetch began, whoever's it was.
+    fetched_at: Option<i64>,
     pacer: Pacer,
     stop: Arc<AtomicBool>,
     random: u64,
@@ -84,6 +94,10 @@ impl Read for Live {
     fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
         self.load_keys();
         self.fetch_tip()
+    }
+
+    fn fetched_at(&self) -> Option<i64> {
+        self.fetched_at
     }
 
     fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>> {

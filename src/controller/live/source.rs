@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Live;
+use super::{Fetched, Live};
 use crate::clock::MachineClock;
 use crate::config::{Application, Credentials};
 use crate::controller::edges::Trusted;
@@ -73,8 +73,13 @@ impl Live {
     }
 
     /// Gives what a fetch for all applications of the repository brought, to be used once instead of a fetch.
-    pub fn use_fetched(&mut self, fetched: Result<CommitId, Arc<str>>) {
+    pub fn use_fetched(&mut self, fetched: Fetched) {
         self.fetched = Some(fetched);
+    }
+
+    /// Returns what the last fetch brought, to be given to others.
+    pub fn share_fetched(&self, tip: Result<CommitId, Arc<str>>) -> Fetched {
+        Fetched { tip, at: self.fetched_at }
     }
 
     /// Returns the repository as of the last fetch.
@@ -103,8 +108,12 @@ impl Live {
         let wanted = Wanted { revs: self.rev.iter().map(|rev| named(rev)).collect() };
         let mut rev = None;
         let tip = match self.fetched.take() {
-            Some(fetched) => fetched?,
+            Some(fetched) => {
+                self.fetched_at = fetched.at;
+                fetched.tip?
+            }
             None => {
+                self.fetched_at = Some(MachineClock::read().uptime_ms);
                 let fetched = self
                     .mirror
                     .fetch(&self.remote, &wanted, &self.stop)
