@@ -217,7 +217,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
     }
 
     fn look_again(&mut self) -> Option<Stopped> {
-        if !self.edges.local_freezes().is_empty() && !weaken::is(Weakened::FreezeBeforeWrite) {
+        if !self.edges.local_freezes(self.state).is_empty() && !weaken::is(Weakened::FreezeBeforeWrite) {
             return Some(Stopped::Again("a freeze".into()));
         }
         let now = self.edges.clock().uptime_ms;

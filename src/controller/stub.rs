@@ -132,7 +132,7 @@ impl Read for Stub {
         self.moves_after.is_some_and(|after| self.wrote.len() >= after)
     }
 
-    fn local_freezes(&mut self) -> Vec<Reason> {
+    fn local_freezes(&mut self, _: &State) -> Vec<Reason> {
         Vec::new()
     }
 }

@@ -327,10 +327,11 @@ fn decide(
         None => Vec::new(),
     };
     let (history, reconfigured) = standing::identity_reasons(settings, state);
-    let mut freezes = read.local_freezes();
+    let mut freezes = read.local_freezes(state);
     freezes.extend(ledger.freezes(state.now()));
-    let active = state.app.freeze.active(&settings.name, state.now());
-    freezes.extend(active.into_iter().map(crate::core::freeze::reason));
+    // Those of this machine were read just now.
+    let active = state.app.freeze.active(&settings.name, state.now()).into_iter().filter(|frozen| !frozen.is_local());
+    freezes.extend(active.map(crate::core::freeze::reason));
     let trusted = reads.trusted.as_ref();
     let inputs = Inputs {
         name: &settings.name,

@@ -2,11 +2,13 @@
 //!
 //! - `open`: what must be right before anything can be read.
 //! - `source`: fetching and pinning, and what freezes.
+//! - `local`: what freezes without the repository.
 //! - `trust`: who signed, and what the policy makes of it.
 //! - `content`: what commits want, and their bytes.
 //! - `target`: observing and writing, whatever the kind of target.
 
 mod content;
+mod local;
 mod open;
 mod source;
 mod target;
@@ -17,8 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use local::{Local, local_freezes};
 pub use open::OpenError;
-pub use source::{local_freezes, remote_of};
+pub use source::remote_of;
 
 use super::edges::{Read, Rendered, Trusted, Unclaimed, Write};
 use super::rate::Pacer;
@@ -149,8 +152,8 @@ impl Read for Live {
         self.pacer.nudged()
     }
 
-    fn local_freezes(&mut self) -> Vec<Reason> {
-        local_freezes(&self.app, &self.state_dir)
+    fn local_freezes(&mut self, state: &State) -> Vec<Reason> {
+        local_freezes(&self.app, &self.state_dir, &state.app.freeze, state.now())
     }
 }
 
