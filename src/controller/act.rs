@@ -52,8 +52,9 @@ pub fn act<E: Read + Write>(
     state: &mut State,
 ) -> Result<Vec<(Purpose, Stopped)>, LedgerError> {
     let mut stops = Vec::new();
-    // One look for both purposes, counted by the clock that does not jump.
-    let mut reread = edges.clock().uptime_ms;
+    // One look for both purposes, counted by the clock that does not jump, from the fetch on: observing and judging may
+    // have taken longer than the tip is good for.
+    let mut reread = assessment.fetched_at;
     for purpose in Purpose::ALL {
         let (judgement, guards) = (&assessment.judgement, &assessment.guards);
         let probe = pace::probe(state, purpose, guards).filter(|_| judgement.may_probe(purpose));
@@ -216,7 +217,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
     }
 
     fn look_again(&mut self) -> Option<Stopped> {
-        if !self.edges.local_freezes().is_empty() && !weaken::is(Weakened::FreezeBeforeWrite) {
+        if !self.edges.local_freezes(self.state).is_empty() && !weaken::is(Weakened::FreezeBeforeWrite) {
             return Some(Stopped::Again("a freeze".into()));
         }
         let now = self.edges.clock().uptime_ms;
@@ -382,5 +383,27 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             self.ledger.commit(self.state, &facts)?;
         }
         Ok(Stopped::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub::{Bench, files};
+    use super::*;
+
+    #[test]
+    fn what_was_fetched_too_long_ago_is_looked_at_again_before_the_first_write() {
+        let mut bench = Bench::at(files(3, 1));
+        bench.push("tip", files(3, 2));
+        bench.stub.observing_ms = 60_000;
+        bench.stub.still = false;
+        let stops = bench.cycle();
+        assert_eq!(stops, [(Purpose::Promote, Stopped::Again("the branch moved on".into()))]);
+        assert!(bench.stub.wrote.is_empty(), "{:?} was written", bench.stub.wrote);
+
+        bench.stub.observing_ms = 0;
+        bench.stub.looks = 0;
+        assert_eq!(bench.cycle().len(), 1);
+        assert_eq!((bench.stub.looks, bench.stub.wrote.len()), (0, 3), "a fresh one is not read twice");
     }
 }

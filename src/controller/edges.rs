@@ -84,9 +84,13 @@ pub trait Read {
     fn clock(&mut self) -> Reading;
     /// Fetches, and returns the tip.
     fn fetch(&mut self) -> Result<CommitId, Arc<str>>;
+    /// Returns the uptime in milliseconds at which the last fetch began, where that was before the cycle.
+    fn fetched_at(&self) -> Option<i64> {
+        None
+    }
     /// Judges the range from what was verified to the tip, by the policy in force.
     fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>>;
-    /// Judges what freezes at the tip; returns the new freezes and what changed, if anything did.
+    /// Judges what freezes at the tip and here; returns the new freezes and what changed, if anything did.
     fn freeze(
         &mut self,
         state: &State,
@@ -114,8 +118,8 @@ pub trait Read {
         false
     }
     /// Returns what freezes without the repository: the configuration, and a `FREEZE` in the state directory. Cheap: asked
-    /// before every write.
-    fn local_freezes(&mut self) -> Vec<Reason>;
+    /// before every write, and measured in the ledger's time.
+    fn local_freezes(&mut self, state: &State) -> Vec<Reason>;
 }
 
 /// Why the target could not be claimed for a batch.

@@ -135,7 +135,8 @@ impl Running {
         let tip = self.live.fetch();
         let rendered = tip.as_ref().ok().map(|tip| self.live.render(tip));
         let reached = tip.clone();
-        self.live.use_fetched(tip);
+        let fetched = self.live.share_fetched(tip);
+        self.live.use_fetched(fetched);
         let missing = crate::core::resource::Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
         let desired = match &rendered {
             Some(Rendered::Desired(desired)) => Some(desired.as_ref()),
@@ -187,10 +188,11 @@ impl Group {
         // One fetch for all: the first application's.
         if let Some((first, others)) = self.members.split_first_mut() {
             let tip = first.live.fetch();
+            let fetched = first.live.share_fetched(tip);
             for other in others {
-                other.live.use_fetched(tip.clone());
+                other.live.use_fetched(fetched.clone());
             }
-            first.live.use_fetched(tip);
+            first.live.use_fetched(fetched);
         }
         if self.members.len() > 1 {
             self.judge_together();

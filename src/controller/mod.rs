@@ -29,6 +29,8 @@ pub mod run;
 pub mod serve;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod stub;
 pub mod tell;
 pub mod view;
 pub mod wake;

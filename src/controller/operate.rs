@@ -155,18 +155,22 @@ impl Desk<'_> {
 
     /// Adds what still freezes an application.
     fn left(&self, app: &Application, still: &mut Vec<Still>) -> Result<(), OperateError> {
-        let now = MachineClock::wall();
+        let (state, every) = (self.ledger.load(&app.name)?, self.ledger.load(EVERY)?);
+        let wall = MachineClock::wall();
+        let logical =
+            |state: &State| state.app.clock.as_ref().map_or(wall, |clock| clock.advance(&MachineClock::read()).now);
         let mut add = |message: String, lift| still.push(Still { app: app.name.clone(), message, lift });
-        for freeze in self.ledger.load(&app.name)?.app.freeze.active(&app.name, now) {
+        let active = state.app.freeze.active(&app.name, logical(&state)).into_iter();
+        for freeze in active.filter(|frozen| !frozen.is_local()) {
             add(
                 freeze::reason(freeze).message,
                 "a FREEZE on the branch is lifted by a verified commit that removes it",
             );
         }
-        for freeze in self.ledger.load(EVERY)?.app.freeze.active(&app.name, now) {
+        for freeze in every.app.freeze.active(&app.name, logical(&state)) {
             add(freeze::reason(freeze).message, "lift it with: holdfast thaw --all");
         }
-        for reason in local_freezes(app, &self.config.controller.state_dir) {
+        for reason in local_freezes(app, &self.config.controller.state_dir, &state.app.freeze, logical(&state)) {
             add(reason.message, "take it out where it was written");
         }
         Ok(())

@@ -68,10 +68,12 @@ pub fn last_status(app: &Application, config: &Config, ledger: &Ledger) -> Resul
     let state = ledger.load(&app.name)?;
     let every = ledger.load(EVERY)?;
     let now = MachineClock::wall();
-    let mut reasons: Vec<Reason> = local_freezes(app, &config.controller.state_dir);
+    let logical =
+        |state: &State| state.app.clock.as_ref().map_or(now, |clock| clock.advance(&MachineClock::read()).now);
+    let mut reasons: Vec<Reason> = local_freezes(app, &config.controller.state_dir, &state.app.freeze, logical(&state));
     for state in [&every, &state] {
-        let logical = state.app.clock.as_ref().map_or(now, |clock| clock.advance(&MachineClock::read()).now);
-        reasons.extend(state.app.freeze.active(&app.name, logical).into_iter().map(freeze::reason));
+        let active = state.app.freeze.active(&app.name, logical(state)).into_iter();
+        reasons.extend(active.filter(|frozen| !frozen.is_local()).map(freeze::reason));
     }
     let known =
         status.latches.iter().position(|latch| latch.name == LatchName::Freeze).map(|at| status.latches.remove(at));

@@ -6,7 +6,7 @@ use super::compare::Comparison;
 use super::drift::{self, Answer};
 use super::ledger::Fact;
 use super::resource::{Health, Id, Observed};
-use super::state::{Differing, LatchName, State};
+use super::state::{Differing, LatchName, State, Trouble};
 
 /// Every word that says why a resource does not converge.
 pub const WHYS: [&str; 8] = ["pending", "unhealthy", "drifted", "held", "fought", "conflict", "unread", "failed"];
@@ -15,7 +15,17 @@ pub const WHYS: [&str; 8] = ["pending", "unhealthy", "drifted", "held", "fought"
 /// last of them it is marked to be alerted, once, whatever the reason.
 ///
 /// No further: a plan that is held for a weekend must not write one fact per resource and cycle into the journal.
-pub fn count(comparison: &Comparison, observed: &Observed, state: &State, failures: u32, counted: bool) -> Vec<Fact> {
+///
+/// Without an observation nothing agrees. While what is desired is not known (`wanted` is false), what only a promotion
+/// would change does not either: neither shows that a write which failed would succeed now.
+pub fn count(
+    comparison: &Comparison,
+    observed: &Observed,
+    state: &State,
+    failures: u32,
+    counted: bool,
+    wanted: bool,
+) -> Vec<Fact> {
     let why = reasons(comparison, observed, state);
     let mut facts = Vec::new();
     for (id, word) in &why {
@@ -41,14 +51,23 @@ pub fn count(comparison: &Comparison, observed: &Observed, state: &State, failur
             facts.push(Fact::Differs { id: (*id).clone(), differing });
         }
     }
+    if observed.failure.is_some() {
+        return facts;
+    }
     for (id, resource) in &state.resources {
-        let differs =
-            resource.trouble.as_deref().is_some_and(|trouble| trouble.differing.is_some() || trouble.breaker.is_some());
-        if differs && !why.contains_key(id) {
+        let Some(trouble) = resource.trouble.as_deref() else { continue };
+        let differs = trouble.differing.is_some() || trouble.breaker.is_some();
+        if differs && !why.contains_key(id) && (wanted || !awaits_promotion(trouble)) {
             facts.push(Fact::Agrees { id: id.clone() });
         }
     }
     facts
+}
+
+/// Tells whether a resource may differ from nothing but what is desired, so that only that can say that it agrees.
+fn awaits_promotion(trouble: &Trouble) -> bool {
+    let word = trouble.differing.as_ref().map(|differing| &*differing.why);
+    trouble.breaker.is_some() || matches!(word, Some("pending" | "conflict" | "failed"))
 }
 
 /// Says of each resource that does not converge why, in one of [`WHYS`].
@@ -83,4 +102,52 @@ fn reasons<'a>(comparison: &'a Comparison, observed: &'a Observed, state: &'a St
         why.insert(id, "unread");
     }
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::{View, compare};
+    use super::super::fixture::{World, files};
+    use super::super::state::{Breaker, Purpose};
+    use super::*;
+
+    /// A resource whose write failed for good, one that a promotion waits for, and one that drifts.
+    fn world() -> World {
+        let mut world = World::at(files(0..8, 1));
+        let now = world.state.now();
+        let breaker = Breaker { attempts: 12, next: now, open: true, reason: "no".into() };
+        let differs = |id: &str, why: &str| {
+            let differing = Differing { since: now, cycles: 2, at: 1, alerted: false, why: why.into() };
+            Fact::Differs { id: Id::new(id), differing }
+        };
+        let failed = Fact::Failed { purpose: Purpose::Promote, index: 0, id: Id::new("f001"), breaker };
+        world.fold(vec![failed, differs("f002", "pending"), differs("f003", "drifted")]);
+        world
+    }
+
+    fn agrees(facts: &[Fact]) -> Vec<&str> {
+        let agreed = |fact| match fact {
+            &Fact::Agrees { ref id } => Some(id.as_str()),
+            _ => None,
+        };
+        facts.iter().filter_map(agreed).collect()
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_read_agrees_with_nothing() {
+        let world = world();
+        let refused = Observed { failure: Some("permission denied".into()), ..Observed::default() };
+        let facts = count(&Comparison::default(), &refused, &world.state, 3, true, true);
+        assert!(agrees(&facts).is_empty(), "{facts:?}");
+    }
+
+    #[test]
+    fn only_what_is_desired_says_that_a_promotion_needs_no_retry() {
+        let world = world();
+        let (state, guards, observed) = (&world.state, &world.guards, &world.observed());
+        let comparison = compare(View { desired: None, observed, state, guards, now: state.now() });
+        assert_eq!(agrees(&count(&comparison, observed, state, 3, true, false)), ["f003"]);
+        let comparison = world.compare(world.tip());
+        assert_eq!(agrees(&count(&comparison, observed, state, 3, true, true)), ["f001", "f002", "f003"]);
+    }
 }

@@ -82,6 +82,11 @@ impl Freeze {
         self.until.is_some_and(|until| until <= now)
     }
 
+    /// Tells whether it is of this machine: of the configuration or the state directory, read anew before every write.
+    pub fn is_local(&self) -> bool {
+        matches!(self.source, Source::StateDir | Source::Config)
+    }
+
     fn at(&self, wanted: &str) -> bool {
         matches!(&self.source, Source::Branch { path, .. } if &**path == wanted)
     }
@@ -194,36 +199,43 @@ impl FreezeState {
         self.without(lifted, "lifted")
     }
 
-    /// Takes up the state directory's `FREEZE` file, `None` if there is none. A file that cannot be read is not for here:
-    /// the last known freeze stays.
-    pub fn with_state_dir(&self, file: Option<&[u8]>, now: Timestamp) -> Option<(Self, String)> {
-        self.with_source(Source::StateDir, &|at| file.map(|bytes| parse(bytes, at)), now)
+    /// Takes up what the files of the state directory that freeze say. A directory that cannot be read is not for here: the
+    /// last known freezes stay.
+    pub fn with_state_dir(&self, files: &[Vec<u8>], now: Timestamp) -> Option<(Self, String)> {
+        let written = |at: Timestamp| files.iter().map(|file| parse(file, at)).collect();
+        self.with_source(&Source::StateDir, &written, now)
     }
 
     /// Takes up the freeze of the application's configuration, if any.
     pub fn with_config(&self, what: Option<&Parsed>, now: Timestamp) -> Option<(Self, String)> {
-        self.with_source(Source::Config, &|at| what.cloned().map(|what| what.unless_past(at)), now)
+        let written = |at: Timestamp| what.cloned().map(|what| what.unless_past(at)).into_iter().collect();
+        self.with_source(&Source::Config, &written, now)
     }
 
+    /// Takes up all that a source says now, read as of when it was first seen.
     fn with_source(
         &self,
-        source: Source,
-        written: &dyn Fn(Timestamp) -> Option<Parsed>,
+        source: &Source,
+        written: &dyn Fn(Timestamp) -> Vec<Parsed>,
         now: Timestamp,
     ) -> Option<(Self, String)> {
-        let same = |known: &&Freeze| known.source == source && written(known.since) == Some(known.parsed());
-        if self.freezes.iter().any(|known| same(&known)) {
-            return None;
+        let same = |known: &Freeze, at: usize| written(known.since).get(at) == Some(&known.parsed());
+        let count = written(now).len();
+        let stands = |known: &Freeze| known.source != *source || (0..count).any(|at| same(known, at));
+        let (mut freezes, gone): (Vec<Freeze>, Vec<Freeze>) = self.freezes.iter().cloned().partition(stands);
+        let mut said = Vec::new();
+        for (at, what) in written(now).into_iter().enumerate() {
+            if !freezes.iter().any(|known| known.source == *source && same(known, at)) {
+                let new = Freeze::new(source.clone(), what, now);
+                said.push(reason(&new).message);
+                freezes.push(new);
+            }
         }
-        let Some(what) = written(now) else {
-            return self.without(|known| known.source == source, "was taken away");
-        };
-        let new = Freeze::new(source.clone(), what, now);
-        let said = reason(&new).message;
-        let mut state = self.clone();
-        state.freezes.retain(|known| known.source != source);
-        state.freezes.push(new);
-        Some((state, said))
+        if said.is_empty() {
+            said.extend(gone.iter().map(|known| format!("{} was taken away", named(known))));
+        }
+        let state = Self { freezes };
+        (state != *self).then(|| (state, said.join("; ")))
     }
 
     fn without(&self, gone: impl Fn(&Freeze) -> bool, verb: &str) -> Option<(Self, String)> {

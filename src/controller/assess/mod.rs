@@ -63,6 +63,8 @@ impl Settings {
 pub struct Assessment {
     /// When it began, in wall time.
     pub started: Timestamp,
+    /// The uptime in milliseconds as of which the tip is known.
+    pub fetched_at: i64,
     /// Whether it counted.
     pub counted: bool,
     /// Whether everything was read.
@@ -122,6 +124,7 @@ impl Assessment {
 /// What was read before anything is decided.
 struct Reads {
     started: Timestamp,
+    fetched_at: i64,
     counted: bool,
     tip: Result<CommitId, Arc<str>>,
     trusted: Result<Trusted, Arc<str>>,
@@ -160,6 +163,7 @@ fn read_all(
 ) -> Result<Reads, LedgerError> {
     let reading = read.clock();
     let tip = read.fetch();
+    let fetched_at = read.fetched_at().unwrap_or(reading.uptime_ms);
     let mut branch = Branch::read(settings, read, state, &tip);
     let rendered = match &tip {
         Ok(tip) => read.render(tip),
@@ -178,7 +182,8 @@ fn read_all(
         match ledger.commit(state, &facts) {
             Ok(()) => {
                 let Branch { trusted, .. } = branch;
-                return Ok(Reads { started: reading.wall, counted, tip, trusted, rendered, observed, behind });
+                let started = reading.wall;
+                return Ok(Reads { started, fetched_at, counted, tip, trusted, rendered, observed, behind });
             }
             // What a command wrote meanwhile, a freeze among it, would be lost to facts that do not know of it.
             Err(LedgerError::Moved) => branch = Branch::read(settings, read, state, &tip),
@@ -278,6 +283,7 @@ impl Decided {
         };
         Assessment {
             started: reads.started,
+            fetched_at: reads.fetched_at,
             counted: reads.counted,
             complete: reads.observed.failure.is_none() && self.comparison.unread.is_empty(),
             tip: reads.tip,
@@ -309,7 +315,8 @@ fn decide(
     ledger.commit(state, &in_force.facts)?;
     let guards = &in_force.guards;
     let comparison = compare_tip(state, reads, guards);
-    let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted);
+    let wanted = !matches!(wanting(reads), Wanting::Broken(_) | Wanting::Unknown(_));
+    let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted, wanted);
     ledger.commit(state, &seen)?;
     let commits = range::effects(read, state, reads, guards);
     let contributors = range::contributors(reads, &commits);
@@ -320,10 +327,11 @@ fn decide(
         None => Vec::new(),
     };
     let (history, reconfigured) = standing::identity_reasons(settings, state);
-    let mut freezes = read.local_freezes();
+    let mut freezes = read.local_freezes(state);
     freezes.extend(ledger.freezes(state.now()));
-    let active = state.app.freeze.active(&settings.name, state.now());
-    freezes.extend(active.into_iter().map(crate::core::freeze::reason));
+    // Those of this machine were read just now.
+    let active = state.app.freeze.active(&settings.name, state.now()).into_iter().filter(|frozen| !frozen.is_local());
+    freezes.extend(active.map(crate::core::freeze::reason));
     let trusted = reads.trusted.as_ref();
     let inputs = Inputs {
         name: &settings.name,

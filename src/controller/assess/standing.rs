@@ -60,6 +60,7 @@ pub(super) fn remember(
     state: &State,
     guards: &Guards,
     counted: bool,
+    wanted: bool,
 ) -> Vec<Fact> {
     let mut facts = Vec::new();
     for drift in &comparison.drift {
@@ -84,7 +85,7 @@ pub(super) fn remember(
     }
     let lapsed = approval::lapsed(state).into_iter();
     facts.extend(lapsed.map(|digest| Fact::ApprovalSpent { digest, how: "lapsed".into() }));
-    facts.extend(failing::count(comparison, observed, state, guards.failures, counted));
+    facts.extend(failing::count(comparison, observed, state, guards.failures, counted, wanted));
     facts
 }
 

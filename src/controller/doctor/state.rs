@@ -12,7 +12,7 @@ use super::{Notes, chain, files};
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
 use crate::controller::live::local_freezes;
-use crate::core::freeze;
+use crate::core::freeze::{self, FreezeState};
 use crate::core::state::State;
 use crate::store::{ControllerLock, EVERY, Ledger, Mode, StoreError};
 
@@ -188,14 +188,19 @@ pub(super) fn freezes(
     repository: Option<&Repository>,
     notes: &mut Notes<'_>,
 ) {
-    let mut reasons: Vec<String> =
-        local_freezes(app, &config.controller.state_dir).into_iter().map(|reason| reason.message).collect();
+    let logical = |state: &State| {
+        state.app.clock.as_ref().map_or_else(MachineClock::wall, |clock| clock.advance(&MachineClock::read()).now)
+    };
+    let (known, now) = seen.of(&app.name).map_or_else(
+        || (FreezeState::default(), MachineClock::wall()),
+        |(_, state)| (state.app.freeze.clone(), logical(&state)),
+    );
+    let local = local_freezes(app, &config.controller.state_dir, &known, now).into_iter();
+    let mut reasons: Vec<String> = local.map(|reason| reason.message).collect();
     for name in [EVERY, &*app.name] {
         let Some((_, state)) = seen.of(name) else { continue };
-        let now =
-            state.app.clock.as_ref().map_or_else(MachineClock::wall, |clock| clock.advance(&MachineClock::read()).now);
-        reasons
-            .extend(state.app.freeze.active(&app.name, now).into_iter().map(|frozen| freeze::reason(frozen).message));
+        let active = state.app.freeze.active(&app.name, logical(&state)).into_iter();
+        reasons.extend(active.filter(|frozen| !frozen.is_local()).map(|frozen| freeze::reason(frozen).message));
     }
     let glimpse = repository.map(|seen| &seen.glimpse);
     if let Some((tip, Ok(snapshot))) = glimpse.map(|glimpse| (&glimpse.tip, &glimpse.snapshot)) {

@@ -2,11 +2,13 @@
 //!
 //! - `open`: what must be right before anything can be read.
 //! - `source`: fetching and pinning, and what freezes.
+//! - `local`: what freezes without the repository.
 //! - `trust`: who signed, and what the policy makes of it.
 //! - `content`: what commits want, and their bytes.
 //! - `target`: observing and writing, whatever the kind of target.
 
 mod content;
+mod local;
 mod open;
 mod source;
 mod target;
@@ -17,8 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use local::{Local, local_freezes};
 pub use open::OpenError;
-pub use source::{local_freezes, remote_of};
+pub use source::remote_of;
 
 use super::edges::{Read, Rendered, Trusted, Unclaimed, Write};
 use super::rate::Pacer;
@@ -42,6 +45,14 @@ use crate::render::Renderer;
 use crate::signatures::Keys;
 use crate::targets::{Healthy, Session, Target};
 
+/// What a fetch for all applications of a repository brought.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    tip: Result<CommitId, Arc<str>>,
+    /// The uptime in milliseconds at which it began.
+    at: Option<i64>,
+}
+
 /// The real edges of one application.
 pub struct Live {
     app: Application,
@@ -58,7 +69,9 @@ pub struct Live {
     /// Another revision than the tracked branch's tip, for `plan --rev`.
     rev: Option<String>,
     /// What a fetch for all applications of the repository brought: used once instead of a fetch.
-    fetched: Option<Result<CommitId, Arc<str>>>,
+    fetched: Option<Fetched>,
+    /// The uptime in milliseconds at which the last fetch began, whoever's it was.
+    fetched_at: Option<i64>,
     pacer: Pacer,
     stop: Arc<AtomicBool>,
     random: u64,
@@ -84,6 +97,10 @@ impl Read for Live {
     fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
         self.load_keys();
         self.fetch_tip()
+    }
+
+    fn fetched_at(&self) -> Option<i64> {
+        self.fetched_at
     }
 
     fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>> {
@@ -135,8 +152,8 @@ impl Read for Live {
         self.pacer.nudged()
     }
 
-    fn local_freezes(&mut self) -> Vec<Reason> {
-        local_freezes(&self.app, &self.state_dir)
+    fn local_freezes(&mut self, state: &State) -> Vec<Reason> {
+        local_freezes(&self.app, &self.state_dir, &state.app.freeze, state.now())
     }
 }
 

@@ -50,6 +50,7 @@ impl Live {
             snapshot: None,
             rev: None,
             fetched: None,
+            fetched_at: None,
             pacer: Pacer::default(),
             stop,
             random: seed(),

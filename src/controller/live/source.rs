@@ -1,15 +1,15 @@
 //! Where the desired state comes from: fetching, pinning, and what freezes.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::Live;
+use jiff::Timestamp;
+
+use super::{Fetched, Live, Local};
 use crate::clock::MachineClock;
 use crate::config::{Application, Credentials};
 use crate::controller::edges::Trusted;
 use crate::core::commit::{CommitId, Signature};
-use crate::core::freeze::{self, FreezeState};
-use crate::core::reason::Reason;
+use crate::core::freeze::FreezeState;
 use crate::core::state::State;
 use crate::git::{Remote, Snapshot, Wanted};
 
@@ -41,25 +41,6 @@ pub fn remote_of(app: &Application) -> Result<Remote, String> {
     Ok(remote)
 }
 
-/// Returns what freezes an application without the repository: its configuration, and a `FREEZE` in the state directory.
-pub fn local_freezes(app: &Application, state_dir: &Path) -> Vec<Reason> {
-    let now = MachineClock::wall();
-    let mut reasons = Vec::new();
-    if let Some(frozen) = app.freeze.as_ref().filter(|frozen| frozen.until.is_none_or(|until| now < until)) {
-        let why = frozen.reason.as_deref().unwrap_or("no reason given");
-        reasons.push(Reason::new("freeze", format!("frozen by the configuration: {why}")));
-    }
-    let entries = std::fs::read_dir(state_dir).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| crate::core::tree::is_freeze(entry.file_name().as_encoded_bytes())) {
-        let parsed = freeze::parse(&std::fs::read(entry.path()).unwrap_or_default(), now);
-        if parsed.scope.is_empty() || parsed.scope.iter().any(|glob| crate::core::glob::matches(glob, &app.name)) {
-            let why = parsed.reason.as_deref().unwrap_or("no reason given");
-            reasons.push(Reason::new("freeze", format!("frozen by {}: {why}", entry.path().display())));
-        }
-    }
-    reasons
-}
-
 /// Names a revision as a remote does: a full commit id as it is, anything else as a branch.
 fn named(rev: &str) -> String {
     let full = rev.len() == 40 && rev.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -73,8 +54,13 @@ impl Live {
     }
 
     /// Gives what a fetch for all applications of the repository brought, to be used once instead of a fetch.
-    pub fn use_fetched(&mut self, fetched: Result<CommitId, Arc<str>>) {
+    pub fn use_fetched(&mut self, fetched: Fetched) {
         self.fetched = Some(fetched);
+    }
+
+    /// Returns what the last fetch brought, to be given to others.
+    pub fn share_fetched(&self, tip: Result<CommitId, Arc<str>>) -> Fetched {
+        Fetched { tip, at: self.fetched_at }
     }
 
     /// Returns the repository as of the last fetch.
@@ -103,8 +89,12 @@ impl Live {
         let wanted = Wanted { revs: self.rev.iter().map(|rev| named(rev)).collect() };
         let mut rev = None;
         let tip = match self.fetched.take() {
-            Some(fetched) => fetched?,
+            Some(fetched) => {
+                self.fetched_at = fetched.at;
+                fetched.tip?
+            }
             None => {
+                self.fetched_at = Some(MachineClock::read().uptime_ms);
                 let fetched = self
                     .mirror
                     .fetch(&self.remote, &wanted, &self.stop)
@@ -137,12 +127,28 @@ impl Live {
         }
     }
 
-    /// Judges what freezes at the tip.
+    /// Judges what freezes at the tip, and takes up what freezes here.
     pub(super) fn freezes(
         &self,
         state: &State,
         tip: Option<&CommitId>,
         trusted: Option<&Trusted>,
+    ) -> Option<(FreezeState, String)> {
+        let now =
+            state.app.clock.as_ref().map_or_else(MachineClock::wall, |clock| clock.advance(&MachineClock::read()).now);
+        let (branch, said) = self.freezes_at(&state.app.freeze, tip, trusted, now).unzip();
+        let local =
+            Local::read(self.app.freeze.as_ref(), &self.state_dir, branch.as_ref().unwrap_or(&state.app.freeze), now);
+        let said: Vec<String> = said.into_iter().chain(local.said).collect();
+        (local.state != state.app.freeze).then(|| (local.state, said.join("; ")))
+    }
+
+    fn freezes_at(
+        &self,
+        known: &FreezeState,
+        tip: Option<&CommitId>,
+        trusted: Option<&Trusted>,
+        now: Timestamp,
     ) -> Option<(FreezeState, String)> {
         let snapshot = self.snapshot.as_ref()?;
         let tip = tip?;
@@ -154,8 +160,6 @@ impl Live {
         let leads = |commit: &CommitId| {
             commit == tip || snapshot.range(commit, tip, &check).is_ok_and(|range| range.base_on_first_parent)
         };
-        let now =
-            state.app.clock.as_ref().map_or_else(MachineClock::wall, |clock| clock.advance(&MachineClock::read()).now);
-        state.app.freeze.at_tip(tip, &entries, verified, &leads, now)
+        known.at_tip(tip, &entries, verified, &leads, now)
     }
 }

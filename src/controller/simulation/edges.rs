@@ -159,7 +159,7 @@ impl Read for SimEdges {
         world.repository.tip == *tip
     }
 
-    fn local_freezes(&mut self) -> Vec<Reason> {
+    fn local_freezes(&mut self, _: &State) -> Vec<Reason> {
         let world = self.enter("local_freezes");
         world.local[self.app].iter().map(|_| Reason::new("freeze", "FREEZE in the state directory")).collect()
     }

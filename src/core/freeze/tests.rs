@@ -150,13 +150,13 @@ fn operators_lift_what_operators_froze() {
 #[test]
 fn the_state_directory_and_the_configuration_freeze_while_they_say_so() {
     let none = FreezeState::default();
-    let (state, _) = none.with_state_dir(Some(b"why"), at(1)).unwrap();
-    assert!(state.with_state_dir(Some(b"why"), at(2)).is_none());
+    let (state, _) = none.with_state_dir(&[b"why".to_vec()], at(1)).unwrap();
+    assert!(state.with_state_dir(&[b"why".to_vec()], at(2)).is_none());
     let (state, _) = state.with_config(Some(&Parsed { until: Some(at(50)), ..Parsed::default() }), at(2)).unwrap();
     assert_eq!(state.active("web", at(10)).len(), 2);
     assert!(state.with_config(Some(&Parsed { until: Some(at(50)), ..Parsed::default() }), at(60)).is_none());
     assert_eq!(state.active("web", at(60)).len(), 1);
-    let (state, _) = state.with_state_dir(None, at(3)).unwrap();
+    let (state, _) = state.with_state_dir(&[], at(3)).unwrap();
     assert_eq!(state.with_config(None, at(3)).unwrap().0, none);
     let (late, _) = none.with_config(Some(&Parsed { until: Some(at(50)), ..Parsed::default() }), at(50)).unwrap();
     assert_eq!(late.active("web", at(1000)).len(), 1);
@@ -164,9 +164,20 @@ fn the_state_directory_and_the_configuration_freeze_while_they_say_so() {
 
 #[test]
 fn it_survives_the_ledger() {
-    let (state, _) = frozen("until: 2030-01-01T00:00:00Z").with_state_dir(Some(b""), at(1)).unwrap();
+    let (state, _) = frozen("until: 2030-01-01T00:00:00Z").with_state_dir(&[Vec::new()], at(1)).unwrap();
     let json = serde_json::to_string(&state).unwrap();
     assert_eq!(serde_json::from_str::<FreezeState>(&json).unwrap(), state);
     assert!(json.contains(r#"{"branch":{"commit":"#), "{json}");
     assert_eq!(serde_json::from_str::<FreezeState>("{}").unwrap(), FreezeState::default());
+}
+
+#[test]
+fn a_file_in_the_state_directory_that_expires_is_read_as_of_its_first_sight() {
+    let file = [b"until: 1970-01-01T00:10:00Z".to_vec(), b"scope: [db]".to_vec()];
+    let (state, _) = FreezeState::default().with_state_dir(&file, at(100)).unwrap();
+    assert_eq!((state.active("web", at(599)).len(), state.active("db", at(599)).len()), (1, 2));
+    assert!(state.with_state_dir(&file, at(700)).is_none(), "it was followed to its end");
+    assert!(state.active("web", at(700)).is_empty());
+    let (state, said) = state.with_state_dir(&file[..1], at(700)).unwrap();
+    assert_eq!((state.freezes.len(), said.as_str()), (1, "FREEZE in the state directory was taken away"));
 }
