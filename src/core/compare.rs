@@ -59,6 +59,8 @@ pub struct Comparison {
     pub conflicts: Vec<Conflict>,
     /// What could not be read, and why.
     pub unread: Vec<(Id, Arc<str>)>,
+    /// What a promotion would do to what could not be read, desired against accepted: counted, never written.
+    pub blind: Vec<Op>,
     /// Resources that were marked as drifting and no longer do.
     pub undrifted: Vec<Id>,
     /// What a promotion would settle without a write (`in_place`, `gone`) although it drifts from what was accepted.
@@ -119,17 +121,41 @@ impl Row<'_> {
         let trouble = self.resource.and_then(|resource| resource.trouble.as_deref());
         let accepted = self.resource.and_then(|resource| resource.accepted.as_ref());
         let live = match self.live {
-            Some(Live::Unread(why)) => return out.unread.push((self.id.clone(), why.clone())),
+            Some(Live::Unread(why)) => return self.place_unread(why.clone(), accepted, out),
             Some(Live::Leaving) => return out.leaving.push(self.id.clone()),
             Some(live) => live,
             // Not asked for: nothing is wanted or accepted, only remembered.
             None if self.want.is_none() && accepted.is_none() => return self.undrift(trouble, out),
-            None => return out.unread.push((self.id.clone(), "it was not observed".into())),
+            None => return self.place_unread("it was not observed".into(), accepted, out),
         };
         match accepted {
             Some(accepted) => self.place_accepted(accepted, live, trouble, out),
             None => self.place_new(live, trouble, out),
         }
+    }
+
+    /// A resource that could not be read: nothing is written there, but what a commit wants of it is a part of the plan that
+    /// the limits judge whole.
+    fn place_unread(&self, why: Arc<str>, accepted: Option<&Accepted>, out: &mut Comparison) {
+        out.unread.push((self.id.clone(), why));
+        let op = match (self.want, accepted) {
+            (Some(want), Some(accepted)) if want.digest != accepted.desired => {
+                let op = self.promotion(want, None, Some(accepted));
+                Op { verb: Verb::Update, effect: op::update_effect(&accepted.nature, &want.nature), ..op }
+            }
+            (Some(want), None) => self.promotion(want, None, None),
+            (None, Some(accepted)) if self.view.desired.is_some() => Op {
+                verb: Verb::Delete,
+                effect: Effect::Delete,
+                to: None,
+                source: None,
+                reverts: false,
+                force: false,
+                ..self.reversal(accepted, None)
+            },
+            _ => return,
+        };
+        out.blind.push(op);
     }
 
     /// A resource that is not in the inventory.

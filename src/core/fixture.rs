@@ -65,6 +65,10 @@ pub(super) struct World {
     pub(super) fleet: Option<(Vec<Reason>, Digest)>,
     /// Resources whose writes fail.
     pub(super) refusing: Vec<String>,
+    /// Resources that cannot be read.
+    pub(super) unread: Vec<String>,
+    /// Resources that do not work.
+    pub(super) ill: Vec<String>,
     pub(super) journal: Vec<Fact>,
     /// Identities that were written, in order.
     pub(super) wrote: Vec<String>,
@@ -82,6 +86,8 @@ impl World {
             contributors: Vec::new(),
             fleet: None,
             refusing: Vec::new(),
+            unread: Vec::new(),
+            ill: Vec::new(),
             journal: Vec::new(),
             wrote: Vec::new(),
         };
@@ -136,11 +142,13 @@ impl World {
                     digest: digest(value),
                     version: Version("v".into()),
                     nature,
-                    health: Health::Healthy,
+                    health: if self.ill.iter().any(|ill| ill == id) { Health::Unhealthy } else { Health::Healthy },
                     touch: Touch::default(),
                     dependants: 0,
                 })
             });
+            let unread = self.unread.iter().any(|unread| unread == id);
+            let live = if unread { Live::Unread("permission denied".into()) } else { live };
             seen.insert(Id::new(id), live);
         }
         Observed { seen: seen.into_iter().collect(), ..Observed::default() }

@@ -151,6 +151,14 @@ impl Plan {
         Self { purpose, ops, parked, magnitude, digest, change }
     }
 
+    /// Returns the plan with operations that are counted beside it although they cannot be written now.
+    pub fn counting(&self, others: &[Op]) -> Self {
+        let mut whole = self.clone();
+        whole.ops.extend(others.iter().cloned());
+        whole.magnitude += Magnitude::of(others);
+        whole
+    }
+
     /// Tells whether nothing would be written.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()

@@ -119,7 +119,7 @@ impl<'a> Judge<'a> {
         }
         let mut reasons: Vec<Reason> = self.inputs.reconfigured.iter().cloned().collect();
         reasons.extend(last_good::reaches_half(
-            &prefix.promote,
+            &prefix.promote.counting(&prefix.comparison.blind),
             self.state,
             self.scale(u32::try_from(prefix.wants.wants.len()).unwrap_or(u32::MAX)),
             guards,
@@ -171,9 +171,11 @@ impl<'a> Judge<'a> {
             return reasons;
         }
         let scale = self.scale(u32::try_from(count).unwrap_or(u32::MAX));
-        reasons.extend(limits::of_magnitude(&plan.magnitude, scale, guards));
-        reasons.extend(limits::of_groups(&plan.ops, self.state, guards));
-        reasons.extend(limits::of_windows(&plan.ops, self.state, guards));
+        // The whole plan is judged: what cannot be read now would be written later.
+        let whole = plan.counting(&self.inputs.comparison.blind);
+        reasons.extend(limits::of_magnitude(&whole.magnitude, scale, guards));
+        reasons.extend(limits::of_groups(&whole.ops, self.state, guards));
+        reasons.extend(limits::of_windows(&whole.ops, self.state, guards));
         reasons
     }
 
@@ -190,7 +192,8 @@ impl<'a> Judge<'a> {
             let accepted = self.state.resources.get(id).and_then(|resource| resource.accepted.as_ref());
             accepted.and_then(|accepted| accepted.created).is_some_and(|created| created >= good.at)
         };
-        let mut removed = self.inputs.promote.ops.iter().filter(|op| op.verb == Verb::Delete);
+        let ops = self.inputs.promote.ops.iter().chain(&self.inputs.comparison.blind);
+        let mut removed = ops.filter(|op| op.verb == Verb::Delete);
         removed.all(|op| created_since(&op.id)).then_some(good)
     }
 

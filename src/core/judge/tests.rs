@@ -229,6 +229,27 @@ fn a_repository_that_cannot_be_read_clears_no_failure() {
 }
 
 #[test]
+fn a_plan_is_judged_whole_although_a_part_of_the_target_is_unread() {
+    let mut world = World::at(files(0..100, 1));
+    world.push("poison", files(0..40, 1));
+    world.unread = files(45..100, 1).into_keys().collect();
+    let judgement = world.cycle();
+    let held = judgement.latch(LatchName::Plan).expect("sixty deletions are planned, five of them readable");
+    assert_eq!((&*held.latch.reasons[0].code, held.latch.reasons[0].observed), ("delete_halt", Some(60)));
+    for _ in 0..5 {
+        let _ = world.cycle();
+    }
+    assert!(world.wrote.is_empty(), "{:?}", world.wrote);
+
+    // A small change of what can be read goes on beside what cannot.
+    let mut world = World::at(files(0..100, 1));
+    world.push("tip", with(files(0..100, 1), files(0..2, 2)));
+    world.unread = files(1..2, 1).into_keys().collect();
+    let _ = world.cycle();
+    assert_eq!(world.wrote, ["f000"]);
+}
+
+#[test]
 fn whoever_has_a_part_in_a_plan_is_refused_when_they_approve() {
     let mut world = World::at(files(0..20, 1));
     world.contributors = vec![Contributor { names: vec!["bob@a".into()] }];
