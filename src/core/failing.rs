@@ -126,10 +126,12 @@ mod tests {
     }
 
     fn agrees(facts: &[Fact]) -> Vec<&str> {
-        let agreed = |fact| match fact {
-            &Fact::Agrees { ref id } => Some(id.as_str()),
-            _ => None,
-        };
+        fn agreed(fact: &Fact) -> Option<&str> {
+            match fact {
+                Fact::Agrees { id } => Some(id.as_str()),
+                _ => None,
+            }
+        }
         facts.iter().filter_map(agreed).collect()
     }
 

@@ -410,7 +410,7 @@ fn unconverged(world: &World, app: usize) -> Option<String> {
     let objects = &world.targets[app].objects;
     let is =
         |id, thing: &super::repository::Thing| objects.get(id).is_some_and(|object| object.digest == thing.digest());
-    if let Some((id, _)) = tree.iter().find(|(id, thing)| !is(*id, *thing)) {
+    if let Some((id, _)) = tree.iter().find(|(id, thing)| !is(*id, thing)) {
         return Some(format!("{id} of {app} is not as the tip wants it"));
     }
     let left = state.resources.iter().find(|(id, resource)| resource.accepted.is_some() && !tree.contains_key(id));
