@@ -1,12 +1,12 @@
 //! What `doctor` looks at before anything runs: every question that a controller would be stopped by, each with an answer,
 //! where, why, and what to do. It writes nothing, and changes nothing that it looks at.
 //!
-//! - [`files`]: files with secrets and with trust: are they there, readable, and nobody else's?
-//! - [`state`]: the state directory, the ledger, the clock, and what is frozen.
-//! - [`source`]: the repository: is it reached, is the branch there, does its tip render?
-//! - [`trust`]: who may sign, and would the tip be let through?
-//! - [`target`]: the directory: there, writable, lockable, ours, watched; and the commands that are run.
-//! - [`network`]: the port that is listened on, and the receivers of alerts.
+//! - `files`: files with secrets and with trust: are they there, readable, and nobody else's?
+//! - `state`: the state directory, the ledger, the clock, and what is frozen.
+//! - `source`: the repository: is it reached, is the branch there, does its tip render?
+//! - `trust`: who may sign, and would the tip be let through?
+//! - `target`: the directory: there, writable, lockable, ours, watched; and the commands that are run.
+//! - `network`: the port that is listened on, and the receivers of alerts.
 
 mod files;
 mod network;

@@ -1,7 +1,7 @@
 //! The journal's rows and what each does to the state: nothing is told twice in different words.
 //!
-//! A [`Fact`] is at once a row of the journal, the change of [`State`], a log line and, for some, a notice. Folding the whole
-//! journal gives the state.
+//! A [`Fact`] is at once a row of the journal, the change of [`State`](super::state::State), a log line and, for some, a
+//! notice. Folding the whole journal gives the state.
 
 mod fold;
 #[cfg(test)]
