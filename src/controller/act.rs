@@ -16,6 +16,7 @@ use crate::core::ledger::Fact;
 use crate::core::op::{Op, Verb};
 use crate::core::pace::{self, Next};
 use crate::core::reason::Reason;
+use crate::core::rehearse::{Key, Rehearsal};
 use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live, Version};
 use crate::core::state::{Accepted, Latch, LatchName, Purpose, Standing, State};
 use crate::core::weaken::{self, Weakened};
@@ -154,6 +155,9 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
 
     /// Claims the target for a batch: the anchor is swapped under the target's lock.
     fn begin(&mut self, size: u32) -> Result<Option<Stopped>, LedgerError> {
+        if let Some(stopped) = self.rehearse(size)? {
+            return Ok(Some(stopped));
+        }
         let (_, token) = self.edges.random();
         let known = self.state.app.anchor.known.clone();
         // Swapped before a crash that kept it from being recorded: ours, and to be recorded before the next intention, or
@@ -181,6 +185,38 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         }
         self.ledger.commit(self.state, &[Fact::AnchorKnown, Fact::BatchStarted { purpose: self.purpose, size }])?;
         Ok(None)
+    }
+
+    /// Tries what could not be tried when it was planned; what the target would not take now counts as attempted and failed.
+    fn rehearse(&mut self, size: u32) -> Result<Option<Stopped>, LedgerError> {
+        let ops: Vec<(u32, Op)> = pace::unrehearsed(self.state, self.purpose, size)
+            .into_iter()
+            .map(|(index, op)| (index, op.clone()))
+            .collect();
+        if ops.is_empty() {
+            return Ok(None);
+        }
+        let said = self.edges.rehearse(self.state, &ops.iter().map(|(_, op)| op).collect::<Vec<_>>());
+        let mut facts = Vec::new();
+        for (index, op) in &ops {
+            let why = match said.get(&Key::of(op)) {
+                None | Some(Rehearsal::Fits | Rehearsal::Agrees | Rehearsal::Takes { .. }) => continue,
+                // A plan that was judged as an update is no replacement, and takes over nothing by stealth.
+                Some(
+                    Rehearsal::Replaces(why)
+                    | Rehearsal::Owned { why, .. }
+                    | Rehearsal::Refused(why)
+                    | Rehearsal::Unrehearsed(why)
+                    | Rehearsal::Unread(why),
+                ) => why.clone(),
+            };
+            facts.push(self.failed(*index, &op.id, why));
+        }
+        if facts.is_empty() {
+            return Ok(None);
+        }
+        self.ledger.commit(self.state, &facts)?;
+        Ok(Some(Stopped::Again("what was rehearsed before its batch was refused".into())))
     }
 
     /// Reserves the budget of one operation, looks at the freeze and the tip again, writes, and records what came of it.
@@ -245,12 +281,16 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             Outcome::Refused(reason) | Outcome::Unknown(reason) => {
                 // What may have landed is looked for before the batch goes on: it may be what does not work.
                 let again = unknown.then(|| format!("{id}: {reason}").into());
-                let (jitter, _) = self.edges.random();
-                let known = self.state.trouble(&id).and_then(|trouble| trouble.breaker.as_ref());
-                let breaker = pace::failed(known, reason, self.guards(), self.state.now(), jitter);
-                (Fact::Failed { purpose, index, id, breaker }, again)
+                (self.failed(index, &id, reason), again)
             }
         }
+    }
+
+    fn failed(&mut self, index: u32, id: &Id, reason: Arc<str>) -> Fact {
+        let (jitter, _) = self.edges.random();
+        let known = self.state.trouble(id).and_then(|trouble| trouble.breaker.as_ref());
+        let breaker = pace::failed(known, reason, self.guards(), self.state.now(), jitter);
+        Fact::Failed { purpose: self.purpose, index, id: id.clone(), breaker }
     }
 
     fn wrote(&self, index: u32, op: &Op, live: &Live) -> Fact {

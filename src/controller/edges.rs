@@ -18,6 +18,7 @@ use crate::core::ledger::Fact;
 use crate::core::op::Op;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
+use crate::core::rehearse::Rehearsals;
 use crate::core::resource::{Anchor, AnchorSeen, Desired, Digest, Health, Id, Observed};
 use crate::core::state::{Approval, State};
 use crate::core::write::Outcome;
@@ -107,6 +108,10 @@ pub trait Read {
     fn contributors(&mut self, base: &CommitId, tip: &CommitId, id: &Id) -> Result<Vec<Contributor>, Arc<str>>;
     /// Tells what operations change inside their resources.
     fn details(&mut self, state: &State, ops: &[Op]) -> Details;
+    /// Asks the target what operations would do, without doing them; what it cannot rehearse is left out.
+    fn rehearse(&mut self, _state: &State, _ops: &[&Op]) -> Rehearsals {
+        Rehearsals::new()
+    }
     /// Observes what is asked for, with the live digest that was accepted.
     fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed;
     /// Tells which of these resources do not work, by looking again.

@@ -67,6 +67,10 @@ pub struct Comparison {
     pub settled: BTreeSet<Id>,
     /// What is being deleted by somebody.
     pub leaving: Vec<Id>,
+    /// What the target said is no drift although it looked like one: accepted as it is now, whatever is withheld.
+    pub confirmed: Vec<(Id, Accepted)>,
+    /// What the target would not take of a promotion, and why; counted, never written.
+    pub refused: Vec<(Id, Arc<str>)>,
 }
 
 /// Compares desired, accepted and observed by one pass over all three, which are sorted.
@@ -325,6 +329,7 @@ impl Row<'_> {
             weight: 1 + if effect == Effect::Delete { here.map_or(0, |here| here.dependants) } else { 0 },
             rank: want.rank,
             reverts: false,
+            unrehearsed: false,
             shape: None,
         }
     }
@@ -345,6 +350,7 @@ impl Row<'_> {
             weight: 1 + here.dependants,
             rank: accepted.map_or(0, |accepted| accepted.rank),
             reverts,
+            unrehearsed: false,
             shape: None,
         }
     }
@@ -365,6 +371,7 @@ impl Row<'_> {
             weight: 1,
             rank: accepted.rank,
             reverts: true,
+            unrehearsed: false,
             shape: None,
         }
     }

@@ -100,6 +100,7 @@ fn operation(change: &WantChange, guards: &Guards) -> Option<Op> {
         weight: 1,
         rank: 0,
         reverts: false,
+        unrehearsed: false,
         shape: None,
     })
 }

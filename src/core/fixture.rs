@@ -16,6 +16,7 @@ use super::op::{Effect, Op, Verb};
 use super::pace::{self, Next};
 use super::plan::{Details, Plan};
 use super::reason::Reason;
+use super::rehearse::{self, Rehearsals};
 use super::resource::{Desired, Digest, Health, Here, Id, Live, Nature, Observed, Touch, Version, Vitals, Want};
 use super::state::{Accepted, Approval, Purpose, State};
 
@@ -69,6 +70,8 @@ pub(super) struct World {
     pub(super) unread: Vec<String>,
     /// Resources that do not work.
     pub(super) ill: Vec<String>,
+    /// What the target says of operations that are only tried.
+    pub(super) rehearsals: Rehearsals,
     pub(super) journal: Vec<Fact>,
     /// Identities that were written, in order.
     pub(super) wrote: Vec<String>,
@@ -88,6 +91,7 @@ impl World {
             refusing: Vec::new(),
             unread: Vec::new(),
             ill: Vec::new(),
+            rehearsals: Rehearsals::new(),
             journal: Vec::new(),
             wrote: Vec::new(),
         };
@@ -209,7 +213,8 @@ impl World {
     pub(super) fn judge(&mut self) -> Judgement {
         self.wait(SignedDuration::from_mins(3));
         let (tip, files) = self.tip().clone();
-        let comparison = self.compare(&(tip.clone(), files.clone()));
+        let mut comparison = self.compare(&(tip.clone(), files.clone()));
+        rehearse::apply(&mut comparison, &self.rehearsals, &self.state);
         let promote = self.plan(Purpose::Promote, &comparison.promote);
         let heal = self.plan(Purpose::Heal, &comparison.heal);
         let heal_beside = self.beside(&comparison);

@@ -33,6 +33,7 @@ pub mod plan;
 #[cfg(test)]
 mod properties;
 pub mod reason;
+pub mod rehearse;
 pub mod resource;
 pub mod spelling;
 pub mod state;

@@ -108,6 +108,9 @@ pub struct Op {
     /// Whether it reverts drift rather than promotes a commit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reverts: bool,
+    /// Whether it could not be tried when it was planned: what it needs is created by the plan itself (`GUARDS.md` 5.8).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unrehearsed: bool,
     /// What operations that change the same paths the same way share; for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Arc<str>>,

@@ -155,6 +155,12 @@ fn attemptable(state: &State, purpose: Purpose) -> impl Iterator<Item = (u32, &R
     })
 }
 
+/// Returns what a batch of this size would begin with and what could not be rehearsed so far (`GUARDS.md` 5.8).
+pub fn unrehearsed(state: &State, purpose: Purpose, size: u32) -> Vec<(u32, &Op)> {
+    let next = attemptable(state, purpose).take(size as usize);
+    next.filter(|(_, slot)| slot.op.unrehearsed).map(|(index, slot)| (index, &slot.op)).collect()
+}
+
 /// Finds the operation that FAILURE lets through: of a resource whose open breaker is due, one in a counted cycle over both
 /// purposes (`GUARDS.md` 2 and 7).
 pub fn probe(state: &State, purpose: Purpose, guards: &Guards) -> Option<u32> {

@@ -33,6 +33,10 @@ pub struct WriteOp {
     pub expected: Option<(Digest, Version)>,
     /// What it shall be, of a creation and an update.
     pub content: Option<Content>,
+    /// Whether fields that another writer owns are taken over.
+    pub force: bool,
+    /// Whether what is there is removed first, for it cannot be changed in place.
+    pub replace: bool,
 }
 
 /// What came of one write.

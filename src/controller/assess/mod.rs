@@ -25,6 +25,7 @@ use crate::core::judge::{Inputs, Judgement, Prefix, Wanting, judge};
 use crate::core::ledger::Fact;
 use crate::core::plan::{Details, Plan};
 use crate::core::reason::Reason;
+use crate::core::rehearse;
 use crate::core::resource::{Desired, Digest, Id, Live, Observed};
 use crate::core::state::{Governing, Identity, LatchName, Purpose, State};
 use crate::core::weaken::{self, Weakened};
@@ -314,7 +315,7 @@ fn decide(
     let in_force = govern(state, &settings.governing());
     ledger.commit(state, &in_force.facts)?;
     let guards = &in_force.guards;
-    let comparison = compare_tip(state, reads, guards);
+    let comparison = rehearsed(read, state, compare_tip(state, reads, guards));
     let wanted = !matches!(wanting(reads), Wanting::Broken(_) | Wanting::Unknown(_));
     let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted, wanted);
     ledger.commit(state, &seen)?;
@@ -366,6 +367,13 @@ fn decide(
     range::name_poison(&mut judgement, state, &commits);
     ledger.commit(state, &judgement.facts)?;
     Ok(Decided { comparison, plans, prefix, commits, in_force, judgement })
+}
+
+/// Asks the target what comparing found before anything is concluded from it.
+fn rehearsed(read: &mut impl Read, state: &State, mut comparison: Comparison) -> Comparison {
+    let said = read.rehearse(state, &rehearse::suspects(&comparison));
+    rehearse::apply(&mut comparison, &said, state);
+    comparison
 }
 
 /// Compares with what the tip wants. A path that is missing wants nothing: the plan shows what that would take away.

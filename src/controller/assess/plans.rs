@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::edges::{Judged, Read, Rendered};
-use super::{Reads, Settings};
+use super::{Reads, Settings, rehearsed};
 use crate::core::approval::{Contributor, Wanted, find, why_not};
 use crate::core::commit::{CommitId, Signature};
 use crate::core::compare::{Comparison, View, compare};
@@ -140,13 +140,14 @@ pub(super) fn prefix(
     }
     let commit = &last_good::candidate(commits)?.commit;
     let Rendered::Desired(desired) = read.render(commit) else { return None };
-    let comparison = compare(View {
+    let view = View {
         desired: Some((&desired, commit)),
         observed: &reads.observed,
         state,
         guards: &in_force.guards,
         now: state.now(),
-    });
+    };
+    let comparison = rehearsed(read, state, compare(view));
     let Plans { promote, heal_beside, .. } = plans(settings, in_force, read, state, reads, &comparison);
     Some(Prefix { commit: commit.clone(), wants: desired, keys: keys(reads, commit), comparison, promote, heal_beside })
 }

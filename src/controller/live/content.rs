@@ -6,7 +6,7 @@ use super::Live;
 use crate::controller::edges::Rendered;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
-use crate::core::op::{Op, Verb};
+use crate::core::op::{Class, Op, Verb};
 use crate::core::plan::Details;
 use crate::core::resource::{FieldChange, Id};
 use crate::core::state::State;
@@ -91,6 +91,13 @@ impl Live {
                 render::Content::Link(target) => Content::Link(target.into()),
             }),
         };
-        Ok(WriteOp { id: op.id.clone(), verb: op.verb, expected: op.from.clone(), content })
+        Ok(WriteOp {
+            id: op.id.clone(),
+            verb: op.verb,
+            expected: op.from.clone(),
+            content,
+            force: op.force,
+            replace: op.class == Class::Replace,
+        })
     }
 }

@@ -11,6 +11,9 @@ use super::{Judge, Scope, Wanting};
 const BARS: [LatchName; 5] =
     [LatchName::Freeze, LatchName::Observe, LatchName::History, LatchName::Signature, LatchName::Render];
 
+/// So many refused resources are told one by one.
+const REFUSED_TOLD: usize = 5;
+
 impl Judge<'_> {
     pub(super) fn freeze(&mut self) {
         if !self.inputs.freezes.is_empty() {
@@ -65,7 +68,21 @@ impl Judge<'_> {
                 let message = format!("the repository could not be read: {why}");
                 self.bar(LatchName::Render, Scope::Promotion, vec![Reason::new("fetch", message)]);
             }
-            Wanting::Rendered(_) | Wanting::Missing(_) => {}
+            Wanting::Rendered(_) | Wanting::Missing(_) => {
+                // What the target would not take is as incomplete as what does not parse, and found as early.
+                let refused = &self.inputs.comparison.refused;
+                let reasons = refused
+                    .iter()
+                    .take(REFUSED_TOLD)
+                    .map(|(id, why)| Reason::new("refused", format!("the target would not take {id}: {why}")));
+                let mut reasons: Vec<Reason> = reasons.collect();
+                if let Some(more) = refused.len().checked_sub(REFUSED_TOLD).filter(|more| *more > 0) {
+                    reasons.push(Reason::new("refused", format!("and {more} more")));
+                }
+                if !reasons.is_empty() {
+                    self.bar(LatchName::Render, Scope::Promotion, reasons);
+                }
+            }
         }
     }
 

@@ -109,6 +109,7 @@ fn op() -> impl Strategy<Value = Op> {
             weight,
             rank,
             reverts,
+            unrehearsed: reverts && !force,
             shape: shape.map(Into::into),
         },
     )

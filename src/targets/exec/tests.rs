@@ -53,7 +53,7 @@ fn digest() -> Digest {
 
 fn update() -> WriteOp {
     let expected = Some((digest(), Version("v1".into())));
-    WriteOp { id: Id::new("a"), verb: Verb::Update, expected, content: file(b"text") }
+    WriteOp { id: Id::new("a"), verb: Verb::Update, expected, content: file(b"text"), force: false, replace: false }
 }
 
 fn anchor() -> Anchor {
@@ -258,7 +258,14 @@ fn the_documented_example_works() {
     assert_eq!(live(), (Live::Gone, AnchorSeen::Absent));
     exec.swap(&AnchorSeen::Absent, &anchor()).unwrap();
     assert!(matches!(exec.swap(&AnchorSeen::Absent, &anchor()), Err(SwapError::Moved(_))));
-    let create = WriteOp { id: id.clone(), verb: Verb::Create, expected: None, content: file(b"one") };
+    let create = WriteOp {
+        id: id.clone(),
+        verb: Verb::Create,
+        expected: None,
+        content: file(b"one"),
+        force: false,
+        replace: false,
+    };
     let Outcome::Done(Live::Here(one)) = exec.write(&create) else { panic!("it was not created") };
     assert_eq!(Some(one.digest), content_digest(b"one", false));
     assert_eq!(live(), (Live::Here(one.clone()), AnchorSeen::Present(anchor())));

@@ -139,6 +139,8 @@ fn assert_converges(fixture: &Fixture, when: &str) {
                 verb: Verb::Update,
                 expected: Some((here.digest, here.version)),
                 content: Some(content),
+                force: false,
+                replace: false,
             }),
             other => panic!("{when}: {other:?}"),
         }

@@ -88,11 +88,25 @@ impl Fixture {
     }
 
     fn update(&self, id: &str, content: &str) -> WriteOp {
-        WriteOp { id: Id::new(id), verb: Verb::Update, expected: self.expected(id), content: Some(file(content)) }
+        WriteOp {
+            id: Id::new(id),
+            verb: Verb::Update,
+            expected: self.expected(id),
+            content: Some(file(content)),
+            force: false,
+            replace: false,
+        }
     }
 
     fn delete(&self, id: &str) -> WriteOp {
-        WriteOp { id: Id::new(id), verb: Verb::Delete, expected: self.expected(id), content: None }
+        WriteOp {
+            id: Id::new(id),
+            verb: Verb::Delete,
+            expected: self.expected(id),
+            content: None,
+            force: false,
+            replace: false,
+        }
     }
 
     fn write(&self, op: &WriteOp) -> Outcome {
@@ -128,7 +142,14 @@ fn link(target: &str) -> Content {
 }
 
 fn create(id: &str, content: Content) -> WriteOp {
-    WriteOp { id: Id::new(id), verb: Verb::Create, expected: None, content: Some(content) }
+    WriteOp {
+        id: Id::new(id),
+        verb: Verb::Create,
+        expected: None,
+        content: Some(content),
+        force: false,
+        replace: false,
+    }
 }
 
 fn file_digest(content: &str) -> Digest {

@@ -117,7 +117,14 @@ fn nothing_is_written_through_a_link() {
     for id in ["out/new", "out/d/new"] {
         assert_refused(&fixture.write(&create(id, file("x"))), "not followed");
     }
-    let delete = WriteOp { id: Id::new("out/secret"), verb: Verb::Delete, expected: version, content: None };
+    let delete = WriteOp {
+        id: Id::new("out/secret"),
+        verb: Verb::Delete,
+        expected: version,
+        content: None,
+        force: false,
+        replace: false,
+    };
     assert_refused(&fixture.write(&delete), "not followed");
     for id in ["../outside/new", "/tmp/new", "out/../../new", ".holdfast", "d/.holdfast-tmp-x"] {
         assert!(matches!(fixture.write(&create(id, file("x"))), Outcome::Refused(_)), "{id}");

@@ -1,0 +1,337 @@
+//! What a rehearsal changes in what comparing found: the target is asked what its operations would do, before any is judged.
+//!
+//! A target that can rehearse (a dry-run by a server) is asked of three things. Suspects: is what differs in digest really a
+//! drift, or does the target already hold what was accepted? Changes: would the target take them, must it replace what it
+//! holds, does somebody else own what they write? Deletions: what would go with them (`GUARDS.md` 5.2)? Targets that cannot
+//! rehearse answer nothing, and nothing here changes anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::compare::{Comparison, Conflict};
+use super::op::{Class, Effect, Op, Verb};
+use super::resource::Id;
+use super::state::{Accepted, State};
+
+/// What the target says of one operation that was only tried.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rehearsal {
+    /// It would do what it says.
+    Fits,
+    /// It would change nothing: the target holds what the operation leads to.
+    Agrees,
+    /// What it changes cannot be changed in place, and why: only a replacement leads there.
+    Replaces(Arc<str>),
+    /// Another writer owns fields that it writes.
+    Owned {
+        /// Who, and which fields, for people.
+        why: Arc<str>,
+        /// Whether that is only the tool that an adoption takes over from (`kubectl apply`).
+        adoptable: bool,
+    },
+    /// A deletion, and what would go with it.
+    Takes {
+        /// What would go, apart from the resource itself. Those that the target could not name are `unnamed`.
+        with: Vec<Id>,
+        /// How many more would go.
+        unnamed: u32,
+        /// Whether the resource is protected when something outside the plan goes with it (`GUARDS.md` 8, *protected*).
+        protects: bool,
+    },
+    /// The target would not take it, and why.
+    Refused(Arc<str>),
+    /// It cannot be tried before something else of the plan is there, and why; tried before its own batch.
+    Unrehearsed(Arc<str>),
+    /// The target could not be asked, and why: nothing may be concluded.
+    Unread(Arc<str>),
+}
+
+/// What a target says of operations; what it does not mention fits.
+pub type Rehearsals = BTreeMap<Key, Rehearsal>;
+
+/// Tells apart the operations that one resource may have: what promotes, and what takes drift back.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Key {
+    /// Which resource.
+    pub id: Id,
+    /// Whether it is the operation that takes drift back.
+    pub reverts: bool,
+}
+
+impl Key {
+    /// Names an operation.
+    pub fn of(op: &Op) -> Self {
+        Self { id: op.id.clone(), reverts: op.reverts }
+    }
+}
+
+/// Returns what is to be rehearsed: everything that would be written, and what would take suspected drift back.
+pub fn suspects(comparison: &Comparison) -> Vec<&Op> {
+    let conflicts = comparison.conflicts.iter().map(|conflict| &conflict.op);
+    let ops = comparison.promote.iter().chain(conflicts).chain(&comparison.reversals);
+    // An extra has no reversal: what heals it is its removal.
+    let extras = comparison.heal.iter().filter(|op| op.verb == Verb::Delete);
+    ops.chain(extras).collect()
+}
+
+/// Changes what comparing found by what the target said.
+pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
+    if said.is_empty() {
+        return;
+    }
+    confirm(comparison, said, state);
+    let deleted: BTreeSet<Id> =
+        comparison.promote.iter().filter(|op| op.verb == Verb::Delete).map(|op| op.id.clone()).collect();
+    for op in comparison.heal.iter_mut().chain(&mut comparison.reversals) {
+        if let Some(answer) = said.get(&Key::of(op)) {
+            mark(op, answer, &deleted);
+        }
+    }
+    for conflict in &mut comparison.conflicts {
+        if let Some(answer) = said.get(&Key::of(&conflict.op)) {
+            mark(&mut conflict.op, answer, &deleted);
+            // Whoever approves it takes over what the others own.
+            conflict.op.force |= matches!(answer, Rehearsal::Owned { .. });
+        }
+    }
+    for mut op in std::mem::take(&mut comparison.promote) {
+        let Some(answer) = said.get(&Key::of(&op)) else {
+            comparison.promote.push(op);
+            continue;
+        };
+        mark(&mut op, answer, &deleted);
+        match answer {
+            Rehearsal::Agrees if op.verb != Verb::Delete => settle(comparison, op, state),
+            Rehearsal::Refused(why) => {
+                comparison.refused.push((op.id.clone(), why.clone()));
+                comparison.blind.push(op);
+            }
+            Rehearsal::Unread(why) => {
+                comparison.unread.push((op.id.clone(), why.clone()));
+                comparison.blind.push(op);
+            }
+            Rehearsal::Owned { adoptable: true, .. } if op.class == Class::Adopt => {
+                op.force = true;
+                comparison.promote.push(op);
+            }
+            Rehearsal::Owned { why, .. } => {
+                op.force = true;
+                comparison.conflicts.push(Conflict { id: op.id.clone(), why: why.clone(), op });
+            }
+            _ => comparison.promote.push(op),
+        }
+    }
+}
+
+/// Takes out of the drift what the target says is none, and what could not be told.
+fn confirm(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
+    let answer = |id: &Id| said.get(&Key { id: id.clone(), reverts: true });
+    let mut agreeing: BTreeSet<Id> = BTreeSet::new();
+    for op in comparison.reversals.iter().filter(|op| op.verb == Verb::Update) {
+        match answer(&op.id) {
+            Some(Rehearsal::Agrees) => {
+                let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+                if let (Some(accepted), Some((live, _))) = (accepted, &op.from) {
+                    agreeing.insert(op.id.clone());
+                    comparison.confirmed.push((op.id.clone(), Accepted { live: *live, ..accepted.clone() }));
+                }
+            }
+            Some(Rehearsal::Unread(why)) => {
+                agreeing.insert(op.id.clone());
+                comparison.unread.push((op.id.clone(), why.clone()));
+            }
+            _ => {}
+        }
+    }
+    let drifts = |id: &Id| !agreeing.contains(id);
+    comparison.drift.retain(|drift| drifts(&drift.id));
+    comparison.heal.retain(|op| drifts(&op.id));
+    comparison.reversals.retain(|op| drifts(&op.id));
+    for conflict in std::mem::take(&mut comparison.conflicts) {
+        // What only a change by somebody else stood against goes on once there was none; a hold is no such change.
+        if drifts(&conflict.id) || state.trouble(&conflict.id).is_some_and(|trouble| trouble.hold.is_some()) {
+            comparison.conflicts.push(conflict);
+        } else {
+            comparison.promote.push(conflict.op);
+        }
+    }
+    comparison.promote.sort_by(|a, b| a.id.cmp(&b.id));
+    let marked = |id: &Id| state.trouble(id).is_some_and(|trouble| trouble.drift.is_some());
+    let confirmed = comparison.confirmed.iter().map(|(id, _)| id);
+    comparison.undrifted.extend(confirmed.filter(|id| marked(id)).cloned());
+}
+
+/// Takes over what the target already holds.
+fn settle(comparison: &mut Comparison, op: Op, state: &State) {
+    let (Some((live, _)), Some(to), Some(source)) = (&op.from, op.to, &op.source) else {
+        return comparison.promote.push(op);
+    };
+    let before = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+    let accepted = Accepted {
+        desired: to,
+        live: *live,
+        commit: source.commit.clone(),
+        origin: source.origin.clone(),
+        nature: op.nature,
+        created: before.and_then(|accepted| accepted.created),
+        rank: op.rank,
+    };
+    comparison.in_place.push((op.id, accepted));
+}
+
+/// Notes what an answer makes of an operation.
+fn mark(op: &mut Op, answer: &Rehearsal, deleted: &BTreeSet<Id>) {
+    match answer {
+        Rehearsal::Replaces(_) => {
+            op.effect = Effect::Delete;
+            op.class = Class::Replace;
+        }
+        Rehearsal::Takes { with, unnamed, protects } => {
+            let outside = with.iter().filter(|id| !deleted.contains(id)).count();
+            let outside = u32::try_from(outside).unwrap_or(u32::MAX).saturating_add(*unnamed);
+            op.weight = outside.saturating_add(1);
+            op.nature.protected |= *protects && outside > 0;
+        }
+        Rehearsal::Unrehearsed(_) => op.unrehearsed = true,
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{World, digest, files};
+    use super::super::judge::Judgement;
+    use super::super::plan::Plan;
+    use super::super::resource::Digest;
+    use super::super::state::{LatchName, Purpose};
+    use super::*;
+
+    /// Three files, of which a commit changes one, removes one, and adds one; a second one drifted long ago.
+    fn world() -> World {
+        let mut world = World::at(files(0..3, 1));
+        let mut tip = files(0..2, 1);
+        tip.insert("f000".to_owned(), 2);
+        tip.insert("new".to_owned(), 3);
+        world.push("tip", tip);
+        world.live.insert("f001".to_owned(), 7);
+        world
+    }
+
+    fn said(answers: &[(&str, bool, Rehearsal)]) -> Rehearsals {
+        let key = |id: &str, reverts| Key { id: Id::new(id), reverts };
+        answers.iter().map(|(id, reverts, answer)| (key(id, *reverts), answer.clone())).collect()
+    }
+
+    fn rehearsed(world: &World, answers: &[(&str, bool, Rehearsal)]) -> Comparison {
+        let mut comparison = world.compare(world.tip());
+        let asked: Vec<Key> = suspects(&comparison).into_iter().map(Key::of).collect();
+        for (id, reverts, _) in answers {
+            assert!(asked.contains(&Key { id: Id::new(*id), reverts: *reverts }), "{id} is asked about");
+        }
+        apply(&mut comparison, &said(answers), &world.state);
+        comparison
+    }
+
+    fn promoted(comparison: &Comparison) -> Vec<&str> {
+        comparison.promote.iter().map(|op| op.id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_target_that_says_nothing_changes_nothing() {
+        let world = world();
+        assert_eq!(rehearsed(&world, &[]), world.compare(world.tip()));
+    }
+
+    #[test]
+    fn a_suspect_that_agrees_is_no_drift_and_is_accepted_as_it_is() {
+        let world = world();
+        let before = world.compare(world.tip());
+        assert_eq!(before.drift.len(), 1);
+        let comparison = rehearsed(&world, &[("f001", true, Rehearsal::Agrees)]);
+        assert!(comparison.drift.is_empty() && comparison.heal.is_empty() && comparison.reversals.is_empty());
+        let [(id, accepted)] = &comparison.confirmed[..] else { panic!("{:?}", comparison.confirmed) };
+        assert_eq!((id.as_str(), accepted.live, accepted.desired), ("f001", digest(7), digest(1)));
+    }
+
+    #[test]
+    fn a_suspect_that_cannot_be_asked_about_is_unread() {
+        let comparison = rehearsed(&world(), &[("f001", true, Rehearsal::Unread("timed out".into()))]);
+        assert!(comparison.drift.is_empty() && comparison.confirmed.is_empty());
+        assert_eq!(comparison.unread, [(Id::new("f001"), "timed out".into())]);
+    }
+
+    #[test]
+    fn what_the_target_holds_already_is_taken_over_without_a_write() {
+        let mut world = world();
+        world.live.insert("f001".to_owned(), 1);
+        let comparison = rehearsed(&world, &[("f000", false, Rehearsal::Agrees)]);
+        assert_eq!(promoted(&comparison), ["f002", "new"]);
+        let [(id, accepted)] = &comparison.in_place[..] else { panic!("{:?}", comparison.in_place) };
+        assert_eq!((id.as_str(), accepted.desired, accepted.live), ("f000", digest(2), digest(1)));
+    }
+
+    #[test]
+    fn what_can_only_be_replaced_is_a_deletion_by_effect_and_goes_last() {
+        let world = world();
+        let comparison = rehearsed(&world, &[("f000", false, Rehearsal::Replaces("immutable".into()))]);
+        let plan = world.plan(Purpose::Promote, &comparison.promote);
+        let names: Vec<&str> = plan.ops.iter().map(|op| op.id.as_str()).collect();
+        assert_eq!(names, ["new", "f002", "f000"]);
+        assert_eq!((plan.magnitude.updates, plan.magnitude.deletes), (0, 2));
+        assert!(plan.ops[2].is_late());
+    }
+
+    fn deletion(world: &World, with: &[&str], unnamed: u32) -> Plan {
+        let with = with.iter().map(|id| Id::new(*id)).collect();
+        let takes = Rehearsal::Takes { with, unnamed, protects: true };
+        let comparison = rehearsed(world, &[("f002", false, takes)]);
+        world.plan(Purpose::Promote, &comparison.promote)
+    }
+
+    #[test]
+    fn a_deletion_counts_what_goes_with_it_and_is_protected_by_what_is_outside_of_the_plan() {
+        let world = world();
+        let plan = deletion(&world, &[], 0);
+        assert_eq!((plan.magnitude.deletes, plan.parked.len()), (1, 0));
+        // It goes with itself: nothing else does.
+        let plan = deletion(&world, &["f002"], 0);
+        assert_eq!((plan.magnitude.deletes, plan.parked.len()), (1, 0));
+        let plan = deletion(&world, &["a", "b"], 98);
+        assert_eq!((plan.magnitude.deletes, plan.parked.len()), (0, 1));
+        assert_eq!(plan.parked[0].op.weight, 101);
+    }
+
+    fn judged(world: &mut World, answers: &[(&str, bool, Rehearsal)]) -> Judgement {
+        world.rehearsals = said(answers);
+        world.judge()
+    }
+
+    #[test]
+    fn one_refusal_holds_the_promotion_and_healing_goes_on() {
+        let mut world = world();
+        let judgement = judged(&mut world, &[("new", false, Rehearsal::Refused("no such field".into()))]);
+        let held = judgement.latch(LatchName::Render).expect("RENDER");
+        assert_eq!(held.latch.reasons[0].code.as_ref(), "refused");
+        assert!(!judgement.may(Purpose::Promote) && judgement.may(Purpose::Heal));
+        let judgement = judged(&mut world, &[]);
+        assert!(judgement.latch(LatchName::Render).is_none() && judgement.may(Purpose::Promote));
+    }
+
+    #[test]
+    fn what_somebody_else_owns_is_left_alone_until_it_is_approved_and_then_taken_over() {
+        let world = world();
+        let owned = Rehearsal::Owned { why: "kubectl-edit owns /spec".into(), adoptable: false };
+        let comparison = rehearsed(&world, &[("f000", false, owned)]);
+        assert_eq!(promoted(&comparison), ["f002", "new"]);
+        assert!(comparison.conflicts[0].op.force && &*comparison.conflicts[0].why == "kubectl-edit owns /spec");
+        let plain: Digest = world.compare(world.tip()).promote[0].digest();
+        assert_ne!(comparison.conflicts[0].op.digest(), plain, "an approval of it is an approval of the take-over");
+    }
+
+    #[test]
+    fn what_is_created_by_the_plan_itself_is_marked() {
+        let comparison = rehearsed(&world(), &[("new", false, Rehearsal::Unrehearsed("no namespace yet".into()))]);
+        let marked: Vec<bool> = comparison.promote.iter().map(|op| op.unrehearsed).collect();
+        assert_eq!((promoted(&comparison), marked), (vec!["f000", "f002", "new"], vec![false, false, true]));
+    }
+}
