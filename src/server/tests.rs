@@ -104,6 +104,10 @@ impl World {
     }
 
     fn within(bounds: Bounds, limits: Limits, ready: Result<(), String>) -> Self {
+        Self::on("127.0.0.1:0", bounds, limits, ready)
+    }
+
+    fn on(listen: &str, bounds: Bounds, limits: Limits, ready: Result<(), String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| -> Option<PathBuf> {
             std::fs::write(dir.path().join(name), text).unwrap();
@@ -116,7 +120,7 @@ impl World {
         };
         let now = Timestamp::from_second(NOW).unwrap();
         let fake = Arc::new(Fake { now, ready, asked: Mutex::default(), deliveries: Mutex::default() });
-        let listen = "127.0.0.1:0".parse().unwrap();
+        let listen = listen.parse().unwrap();
         let server = Server::start_within(listen, &webhooks, &api, fake.clone(), bounds, limits).unwrap();
         let address = server.address();
         Self { dir, fake, server: Some(server), address }
@@ -504,7 +508,8 @@ fn one_source_gets_so_many_requests_and_connections() {
 
 #[test]
 fn stopping_ends_what_is_idle_and_frees_the_port() {
-    let mut world = World::new();
+    // On an address of its own: another test's server may be given the port that becomes free.
+    let mut world = World::on("127.0.0.77:0", Bounds::default(), Limits::default(), Ok(()));
     let mut idle = world.connect();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(idle.read(&mut [0; 1024]).unwrap() > 0);
