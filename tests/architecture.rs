@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each folder of `src` with the others that it may name.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("core", &[]),
     ("config", &["core"]),
     ("git", &["core", "config"]),
@@ -12,6 +12,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("targets", &["core", "config"]),
     ("store", &["core", "config"]),
     ("signatures", &["core", "config"]),
+    ("cluster", &["core", "config"]),
 ];
 
 /// What core must not name: it has no clock, no environment, no files, no runtime and no log.

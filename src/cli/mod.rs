@@ -138,7 +138,10 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Hold(hold) => operate::hold(cli, hold),
         Command::Release(release) => operate::release(cli, release),
         Command::Reanchor(reanchor) => operate::reanchor(cli, reanchor),
-        Command::Schema => print_json(&config::schema()),
+        Command::Schema(schema) if schema.crd => {
+            Ok(put(&crate::cluster::crd::definition_yaml()).map(|()| ExitCode::SUCCESS)?)
+        }
+        Command::Schema(_) => print_json(&config::schema()),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "holdfast", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

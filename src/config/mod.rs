@@ -5,6 +5,7 @@
 //! line and field.
 
 mod check;
+mod crd;
 mod error;
 mod init;
 mod load;
@@ -15,6 +16,7 @@ mod tree;
 mod validate;
 mod validated;
 
+pub use crd::{document_rules, structural, structural_spec};
 pub use error::{ConfigError, ConfigErrors};
 pub use init::{Init, init_config};
 pub use load::{Override, load, load_text, load_text_with, load_with};
