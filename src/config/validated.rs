@@ -368,6 +368,21 @@ impl Target {
         hash.finish()
     }
 
+    /// Names what several applications may write to together; `None` where a target belongs to one application.
+    pub fn shared(&self) -> Option<Digest> {
+        match self {
+            Self::Kubernetes(KubernetesTarget { kubeconfig, context, namespace: _, service_account: _ }) => {
+                let kubeconfig = kubeconfig.as_deref().map_or(&[][..], |path| path.as_os_str().as_encoded_bytes());
+                Some(Digest::of_parts([
+                    &b"kubernetes"[..],
+                    kubeconfig,
+                    context.as_deref().unwrap_or_default().as_bytes(),
+                ]))
+            }
+            Self::Directory(_) | Self::Exec(_) => None,
+        }
+    }
+
     /// Returns the directory's root, if it is a directory.
     pub fn root(&self) -> Option<&Path> {
         match self {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::act::{Stopped, act};
 use super::assess::{Assessment, Settings, assess};
 use super::book::{Book, Stores, is_lost};
+use super::claims::Registry;
 use super::edges::{LedgerError, Read as _, Rendered};
 use super::live::Live;
 use super::metrics::Metrics;
@@ -21,7 +22,7 @@ use crate::core::culprit::WantChange;
 use crate::core::fleet::{self, Member};
 use crate::core::guards::FleetGuards;
 use crate::core::plan::Details;
-use crate::core::resource::Digest;
+use crate::core::resource::{Desired, Digest};
 use crate::core::state::State;
 
 /// The shortest time between two cycles that nobody asked for.
@@ -37,6 +38,8 @@ pub struct Common {
     pub stores: Arc<Stores>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Who desires and holds what.
+    pub claims: Arc<Registry>,
     /// What was looked at.
     pub readiness: Readiness,
     /// How many starts there were.
@@ -69,6 +72,9 @@ impl Running {
         let mut live = Live::open(app, state_dir, wake.stop.clone())?;
         live.listen(wake.nudges());
         let (book, state) = Book::open(&common.stores, &app.name, common.epoch, teller)?;
+        if let Some(place) = app.target.shared() {
+            common.claims.expect(&app.name, place, &state);
+        }
         Ok(Self { settings: settings(app), live, book, state, common: common.clone(), note: Note::default() })
     }
 
@@ -104,7 +110,14 @@ impl Running {
         self.settings.unreliable = self.common.stores.lost().cloned();
         self.book.refresh(&mut self.state)?;
         let started = Instant::now();
+        let place = self.application().target.shared();
+        self.settings.claims =
+            place.map(|place| self.common.claims.claims(&self.settings.name, place)).unwrap_or_default();
         let assessment = assess(&self.settings, &mut self.live, &mut self.book, &mut self.state)?;
+        self.claim(match &assessment.rendered {
+            Rendered::Desired(desired) => Some(desired),
+            Rendered::Missing(_) | Rendered::Broken(_) => None,
+        });
         self.live.pin(&self.state);
         self.common.readiness.note(&self.settings.name, Ok(()));
         if !self.state.app.rollouts.is_empty() {
@@ -131,18 +144,26 @@ impl Running {
         Ok(())
     }
 
+    /// Tells the other applications on the target what this one desires and holds.
+    fn claim(&self, desired: Option<&Desired>) {
+        if let Some(place) = self.application().target.shared() {
+            self.common.claims.tell(&self.settings.name, place, &self.state, desired);
+        }
+    }
+
     fn member(&mut self) -> Member {
         let tip = self.live.fetch();
         let rendered = tip.as_ref().ok().map(|tip| self.live.render(tip));
         let reached = tip.clone();
         let fetched = self.live.share_fetched(tip);
         self.live.use_fetched(fetched);
-        let missing = crate::core::resource::Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
+        let missing = Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
         let desired = match &rendered {
             Some(Rendered::Desired(desired)) => Some(desired.as_ref()),
             Some(Rendered::Missing(_)) => Some(&missing),
             Some(Rendered::Broken(_)) | None => None,
         };
+        self.claim(desired);
         let (converged, live) = (self.state.app.converged.as_ref(), &mut self.live);
         let inside = |changes: &[WantChange]| match (converged, &reached) {
             (Some(old), Ok(new)) => live.change_details(old, new, changes),

@@ -5,6 +5,7 @@
 //! - [`backtest`]: the same judgement of past pushes.
 //! - [`doctor`]: whether a controller would find what it needs.
 //! - [`act`]: carries out what was let through, one reserved write after the other.
+//! - [`claims`]: who desires and holds what on a target that several applications write to.
 //! - [`report`]: what a cycle found, as people and programs read it.
 //! - [`live`] and [`book`]: the real edges and the real ledger.
 //! - [`group`], [`run`], [`wake`] and [`watches`]: what wakes whom.
@@ -17,6 +18,7 @@ pub mod alerting;
 pub mod assess;
 pub mod backtest;
 pub mod book;
+pub mod claims;
 pub mod doctor;
 pub mod edges;
 pub mod group;

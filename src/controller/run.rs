@@ -16,6 +16,7 @@ use super::tell::Teller;
 pub use super::wake::Wake;
 use super::watches::Watched;
 use crate::config::{Application, Config};
+use crate::core::claims::Claims;
 use crate::core::ledger::Fact;
 use crate::core::state::Identity;
 use crate::server::Server;
@@ -75,6 +76,7 @@ pub fn settings(app: &Application) -> Settings {
         guards_digest: app.guards_digest(),
         identity,
         fleet: None,
+        claims: Claims::default(),
         unreliable: None,
     }
 }
@@ -106,7 +108,8 @@ impl Controller {
         let metrics = Arc::new(Metrics::new(kinds));
         let receivers = Arc::new(Receivers::of(&config.controller.notify));
         let courier = Courier::new(&config.controller.notify, &stores)?;
-        let common = Common { stores, metrics: metrics.clone(), readiness: Readiness::default(), epoch };
+        let common =
+            Common { stores, metrics: metrics.clone(), readiness: Readiness::default(), claims: Arc::default(), epoch };
         let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
         for app in &config.applications {
             let key = (app.source.url.clone(), app.source.branch.clone());

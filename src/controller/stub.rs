@@ -11,6 +11,7 @@ use super::assess::{Assessment, Settings, assess};
 use super::book::Scratch;
 use super::edges::{Read, Rendered, Trusted, Unclaimed, Write};
 use crate::core::approval::Contributor;
+use crate::core::claims::Claims;
 use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
@@ -55,6 +56,11 @@ fn digest(value: u8) -> Digest {
     Digest::from_bytes([value; 32])
 }
 
+/// Wants a resource.
+pub fn want(id: &str) -> Want {
+    Want { id: Id::new(id), digest: digest(1), nature: nature(), rank: 0, origin: id.into() }
+}
+
 fn here(value: u8) -> Live {
     Live::Here(Here {
         digest: digest(value),
@@ -86,14 +92,8 @@ impl Read for Stub {
     }
 
     fn render(&mut self, _: &CommitId) -> Rendered {
-        let want = |(id, value): (&String, &u8)| Want {
-            id: Id::new(id.as_str()),
-            digest: digest(*value),
-            nature: nature(),
-            rank: 0,
-            origin: id.as_str().into(),
-        };
-        Rendered::Desired(Arc::new(Desired { inputs: digest(0), wants: self.wants.iter().map(want).collect() }))
+        let wants = self.wants.iter().map(|(id, value)| Want { digest: digest(*value), ..want(id) }).collect();
+        Rendered::Desired(Arc::new(Desired { inputs: digest(0), wants }))
     }
 
     fn changes(&mut self, _: &CommitId, _: &CommitId) -> Result<Vec<WantChange>, Arc<str>> {
@@ -202,6 +202,7 @@ impl Bench {
             identity,
             fleet: None,
             unreliable: None,
+            claims: Claims::default(),
         };
         let stub = Stub {
             tip: CommitId::new("base"),

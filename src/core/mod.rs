@@ -7,6 +7,7 @@ pub mod alert;
 pub mod anchor;
 pub mod approval;
 pub mod backtest;
+pub mod claims;
 pub mod clock;
 pub mod commit;
 pub mod compare;

@@ -139,10 +139,11 @@ impl Guard {
         }
     }
 
-    /// Returns why the fetch was cut off, if it was.
+    /// Returns why the fetch was cut off, if it was. A client's own time-out may end it before the watchdog looks.
     pub(super) fn verdict(&self, remote: &Remote) -> Option<FetchError> {
         let url = remote.url.clone();
-        Some(match (*lock(&self.cut))? {
+        let over = self.left().is_zero().then_some(Cut::Total);
+        Some(match lock(&self.cut).or(over)? {
             Cut::Interrupted => FetchError::Interrupted,
             Cut::Total => FetchError::TimedOut { url, phase: Phase::Total, after: self.total },
             Cut::Idle => FetchError::TimedOut { url, phase: Phase::Idle, after: self.idle },

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::plans::{Plans, plans, prefix};
 use super::edges::{Ledger, LedgerError, Read, Rendered, Trusted};
+use crate::core::claims::{self, Claims};
 use crate::core::clock::Clock;
 use crate::core::commit::CommitId;
 use crate::core::compare::{Comparison, View, compare};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub identity: Identity,
     /// What is too much of what the applications of the repository would change together, and the digest of it all.
     pub fleet: Option<(Vec<Reason>, Digest)>,
+    /// What other applications on the same target claim.
+    pub claims: Claims,
     /// Why the ledger cannot be relied on, if so.
     pub unreliable: Option<Reason>,
 }
@@ -315,7 +318,7 @@ fn decide(
     let in_force = govern(state, &settings.governing());
     ledger.commit(state, &in_force.facts)?;
     let guards = &in_force.guards;
-    let comparison = rehearsed(read, state, compare_tip(state, reads, guards));
+    let comparison = rehearsed(settings, read, state, compare_tip(state, reads, guards));
     let wanted = !matches!(wanting(reads), Wanting::Broken(_) | Wanting::Unknown(_));
     let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted, wanted);
     ledger.commit(state, &seen)?;
@@ -369,8 +372,9 @@ fn decide(
     Ok(Decided { comparison, plans, prefix, commits, in_force, judgement })
 }
 
-/// Asks the target what comparing found before anything is concluded from it.
-fn rehearsed(read: &mut impl Read, state: &State, mut comparison: Comparison) -> Comparison {
+/// Asks the other applications and the target about what comparing found before anything is concluded from it.
+fn rehearsed(settings: &Settings, read: &mut impl Read, state: &State, mut comparison: Comparison) -> Comparison {
+    claims::apply(&mut comparison, &settings.claims, &settings.name, state);
     let said = read.rehearse(state, &rehearse::suspects(&comparison));
     rehearse::apply(&mut comparison, &said, state);
     comparison

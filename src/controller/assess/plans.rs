@@ -147,7 +147,7 @@ pub(super) fn prefix(
         guards: &in_force.guards,
         now: state.now(),
     };
-    let comparison = rehearsed(read, state, compare(view));
+    let comparison = rehearsed(settings, read, state, compare(view));
     let Plans { promote, heal_beside, .. } = plans(settings, in_force, read, state, reads, &comparison);
     Some(Prefix { commit: commit.clone(), wants: desired, keys: keys(reads, commit), comparison, promote, heal_beside })
 }

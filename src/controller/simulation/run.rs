@@ -229,6 +229,7 @@ fn world(seed: u64, verbose: bool) -> World {
             },
             fleet: None,
             unreliable: None,
+            claims: crate::core::claims::Claims::default(),
         });
         let size = [1, 2, 3, 4, 8, 12, 20, 20, 30, 40][random.below(10)];
         let tree = script::tree(size);
