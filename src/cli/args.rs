@@ -134,6 +134,9 @@ pub struct Run {
     /// One cycle of each application, then end
     #[arg(long)]
     pub once: bool,
+    /// In a cluster: the pod's name, whose number says which replica this is
+    #[arg(long, env = "HOLDFAST_POD")]
+    pub pod: Option<String>,
 }
 
 /// `plan`

@@ -75,7 +75,8 @@ pub struct Applications {
 impl Applications {
     /// Reads those of these namespaces; none named are all.
     pub fn new(client: Client, namespaces: &[Arc<str>]) -> Self {
-        let namespaces = if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+        let namespaces =
+            if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
         Self { client, namespaces }
     }
 
@@ -107,15 +108,15 @@ impl Applications {
         Ok(all)
     }
 
-    /// Calls `wake` whenever a `spec` changed, or an Application came or went; returns when the server ended the watch or
-    /// `wake` says that it is enough. A status that we wrote ourselves wakes nobody.
+    /// Calls `woken` whenever a `spec` changed, or an Application came or went; returns when the server ended the watch or
+    /// nobody wants it any longer. A status that we wrote ourselves wakes nobody.
     ///
     /// # Errors
     /// What the server said, or that it did not answer.
-    pub fn watch(&self, namespace: Option<&str>, mut wake: impl FnMut() -> bool) -> Result<(), ApiError> {
+    pub fn watch(&self, namespace: Option<&str>, stopped: impl Fn() -> bool, woken: impl Fn()) -> Result<(), ApiError> {
         let mut known: BTreeMap<Place, (i64, bool)> = BTreeMap::new();
         let path = format!("{}?watch=true&timeoutSeconds={WATCH_SECONDS}", collection(namespace));
-        self.client.watch(&path, |change| {
+        self.client.watch(&path, stopped, |change| {
             let news = match &change {
                 Change::Is(object) => found(object).is_some_and(|found| {
                     let now = (found.generation, found.leaving);
@@ -128,7 +129,9 @@ impl Applications {
                     true
                 }
             };
-            !news || wake()
+            if news {
+                woken();
+            }
         })
     }
 

@@ -1,6 +1,6 @@
 //! Reaches the API server: blocking calls on a runtime of its own, each with an end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,11 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::WatchEvent;
 use serde_json::Value;
 
-/// Half a minute: an API server that is alive answers a small request within seconds.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// An API server that is alive answers a small request within seconds, and a Lease must be renewed in time.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a watch looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Who writes: one name per installation, so that a hand-over keeps what it owns (`KUBERNETES.md` 13).
 pub const MANAGER: &str = "holdfast";
@@ -93,7 +96,7 @@ impl Client {
         let mut config = runtime.block_on(configuration(access))?;
         // One group that answers 503 must not hang everything (`LIBRARIES.md`).
         config.default_retry = false;
-        config.connect_timeout = Some(Duration::from_secs(10));
+        config.connect_timeout = Some(TIMEOUT);
         config.read_timeout = None;
         let client = {
             let _inside = runtime.enter();
@@ -169,27 +172,26 @@ impl Client {
         self.answered(self.client.request_text(request))
     }
 
-    /// Hears of changes until the server ends the watch or `go_on` says no; each is an object as it is then.
+    /// Hears of changes until the server ends the watch or nobody wants it any longer; each is an object as it is then.
     ///
     /// # Errors
     /// What the server said, or that it did not answer.
-    pub fn watch(&self, path: &str, mut go_on: impl FnMut(Change) -> bool) -> Result<(), ApiError> {
+    pub fn watch(&self, path: &str, stopped: impl Fn() -> bool, mut hear: impl FnMut(Change)) -> Result<(), ApiError> {
         let request = http::Request::get(path).body(Vec::new());
         let request = request.map_err(|error| ApiError::Unreachable(error.to_string()))?;
+        let events = self.answered(self.client.request_events::<Value>(request))?;
         self.runtime.block_on(async {
-            let events = self.client.request_events::<Value>(request).await.map_err(ApiError::from)?;
             let mut events = std::pin::pin!(events);
-            while let Some(event) = events.try_next().await.map_err(ApiError::from)? {
-                let change = match event {
-                    WatchEvent::Added(object) | WatchEvent::Modified(object) => Change::Is(object),
-                    WatchEvent::Deleted(object) => Change::Gone(object),
-                    WatchEvent::Bookmark(_) => continue,
+            while !stopped() {
+                let Ok(next) = tokio::time::timeout(LOOK, events.try_next()).await else { continue };
+                let Some(event) = next.map_err(ApiError::from)? else { break };
+                match event {
+                    WatchEvent::Added(object) | WatchEvent::Modified(object) => hear(Change::Is(object)),
+                    WatchEvent::Deleted(object) => hear(Change::Gone(object)),
+                    WatchEvent::Bookmark(_) => {}
                     WatchEvent::Error(status) => {
                         return Err(ApiError::Refused { code: status.code, message: status.message });
                     }
-                };
-                if !go_on(change) {
-                    return Ok(());
                 }
             }
             Ok(())
@@ -227,14 +229,10 @@ async fn configuration(access: &Access) -> Result<kube::Config, ApiError> {
     match &access.kubeconfig {
         Some(path) => {
             let read = Kubeconfig::read_from(path);
-            let file = read.map_err(|error| fail(&format!("read {}: {error}", shown(path))))?;
+            let file = read.map_err(|error| fail(&format!("read {}: {error}", path.display())))?;
             let made = kube::Config::from_custom_kubeconfig(file, &options).await;
-            made.map_err(|error| fail(&format!("use {}: {error}", shown(path))))
+            made.map_err(|error| fail(&format!("use {}: {error}", path.display())))
         }
         None => kube::Config::incluster().map_err(|error| fail(&format!("find the pod's account: {error}"))),
     }
-}
-
-fn shown(path: &Path) -> std::path::Display<'_> {
-    path.display()
 }

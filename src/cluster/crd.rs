@@ -16,9 +16,7 @@ pub const PLURAL: &str = "applications";
 
 /// Returns the definition of `applications.holdfast.dev`.
 pub fn definition() -> Value {
-    let column = |name: &str, path: &str, kind: &str, description: &str, priority: u32| {
-        json!({ "name": name, "jsonPath": path, "type": kind, "description": description, "priority": priority })
-    };
+    let column = |name: &str, path: &str, kind: &str, description: &str, priority: u32| json!({ "name": name, "jsonPath": path, "type": kind, "description": description, "priority": priority });
     let ready = |field: &str| format!(".status.conditions[?(@.type==\"Ready\")].{field}");
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -104,7 +102,16 @@ mod tests {
             let free = ["x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields"];
             assert!(typed || free.iter().any(|mark| node[mark] == true), "{path} says no type: {node}");
             assert!(node.get("additionalProperties") != Some(&json!(false)), "{path} forbids what it does not know");
-            assert!(path.is_empty() || path.len() < 10 || node.get("type").is_none() || !path.contains("spec") || node.get("description").is_some() || path.ends_with(']') || path.ends_with('}'), "{path} is not described");
+            assert!(
+                path.is_empty()
+                    || path.len() < 10
+                    || node.get("type").is_none()
+                    || !path.contains("spec")
+                    || node.get("description").is_some()
+                    || path.ends_with(']')
+                    || path.ends_with('}'),
+                "{path} is not described"
+            );
         });
         assert!(nodes > 150, "only {nodes} nodes: something is not walked");
     }

@@ -11,6 +11,7 @@ mod init;
 mod load;
 mod raw;
 mod reference;
+mod resource;
 mod schema;
 mod tree;
 mod validate;
@@ -22,6 +23,7 @@ pub use init::{Init, init_config};
 pub use load::{Override, load, load_text, load_text_with, load_with};
 pub use raw::{API_VERSION, parse_duration, print_duration};
 pub use reference::{guard_table_markdown, reference_markdown};
+pub use resource::{Resource, load_resources};
 pub use schema::schema;
 pub use validated::*;
 

@@ -69,7 +69,10 @@ fn rules() -> Vec<(&'static str, Value)> {
     all.push((
         "source.url",
         rules(&[
-            rule("!self.matches('^https?://[^/]*@')", "holds a user or password: name a file with it in source.credentials"),
+            rule(
+                "!self.matches('^https?://[^/]*@')",
+                "holds a user or password: name a file with it in source.credentials",
+            ),
             rule(
                 "!self.contains('://') || self.matches('^(https?|ssh|git[+]ssh|ssh[+]git|file)://')",
                 "write https://…, ssh://… or user@host:path",
@@ -111,12 +114,10 @@ fn rules() -> Vec<(&'static str, Value)> {
     ));
     all.push((
         "target",
-        rules(&[
-            rule(
-                "[has(self.directory), has(self.kubernetes), has(self.exec)].filter(given, given).size() == 1",
-                "write exactly one of directory, kubernetes and exec",
-            ),
-        ]),
+        rules(&[rule(
+            "[has(self.directory), has(self.kubernetes), has(self.exec)].filter(given, given).size() == 1",
+            "write exactly one of directory, kubernetes and exec",
+        )]),
     ));
     all.push((
         "drift.ignore.[]",
