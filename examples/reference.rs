@@ -8,10 +8,11 @@ fn main() {
         "configuration" => holdfast::config::reference_markdown(),
         "guards" => holdfast::config::guard_table_markdown(),
         "schema" => format!("{:#}\n", holdfast::config::schema()),
+        "crd" => holdfast::cluster::crd::definition_yaml(),
         "cli" => cli(),
         "metrics" => holdfast::controller::metrics::reference_markdown(),
         _ => {
-            eprintln!("usage: reference configuration|guards|schema|cli|metrics");
+            eprintln!("usage: reference configuration|guards|schema|crd|cli|metrics");
             std::process::exit(64);
         }
     };

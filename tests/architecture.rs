@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each folder of `src` with the others that it may name.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("config", &["core"]),
     ("git", &["core", "config"]),
@@ -13,6 +13,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("targets", &["core", "config", "manifest"]),
     ("store", &["core", "config"]),
     ("signatures", &["core", "config"]),
+    ("cluster", &["core", "config"]),
 ];
 
 /// What core must not name: it has no clock, no environment, no files, no runtime and no log.

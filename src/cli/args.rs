@@ -72,8 +72,8 @@ pub enum Command {
     Backtest(Backtest),
     /// Check configuration, credentials, reachability, permissions and clock
     Doctor,
-    /// Print the JSON Schema of the configuration
-    Schema,
+    /// Print the JSON Schema of the configuration, or the custom resource's definition
+    Schema(Schema),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -81,6 +81,14 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+/// `schema`
+#[derive(Args, Debug)]
+pub struct Schema {
+    /// Print the CustomResourceDefinition of applications instead, for `kubectl apply --server-side -f -`
+    #[arg(long)]
+    pub crd: bool,
 }
 
 /// `demo`
@@ -126,6 +134,9 @@ pub struct Run {
     /// One cycle of each application, then end
     #[arg(long)]
     pub once: bool,
+    /// In a cluster: the pod's name, whose number says which replica this is
+    #[arg(long, env = "HOLDFAST_POD")]
+    pub pod: Option<String>,
 }
 
 /// `plan`

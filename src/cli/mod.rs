@@ -23,6 +23,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use self::args::{Cli, Command, Output};
 use crate::config::{self, Application, Config};
+use crate::controller::incluster::snapshot;
 use crate::controller::run::{Controller, RunError, Wake};
 
 /// What a command came to.
@@ -126,7 +127,7 @@ fn log_to_stderr(cli: &Cli) {
 
 fn dispatch(cli: &Cli) -> Done {
     match &cli.command {
-        Command::Run(run) => run_controller(cli, run.once),
+        Command::Run(run) => run_controller(cli, run),
         Command::Status(apps) => look::status(cli, apps.app.as_deref()),
         Command::Plan(plan) => look::plan(cli, plan),
         Command::Drift(apps) => look::drift(cli, apps.app.as_deref()),
@@ -138,7 +139,10 @@ fn dispatch(cli: &Cli) -> Done {
         Command::Hold(hold) => operate::hold(cli, hold),
         Command::Release(release) => operate::release(cli, release),
         Command::Reanchor(reanchor) => operate::reanchor(cli, reanchor),
-        Command::Schema => print_json(&config::schema()),
+        Command::Schema(schema) if schema.crd => {
+            Ok(put(&crate::cluster::crd::definition_yaml()).map(|()| ExitCode::SUCCESS)?)
+        }
+        Command::Schema(_) => print_json(&config::schema()),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "holdfast", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -153,7 +157,16 @@ fn dispatch(cli: &Cli) -> Done {
     }
 }
 
+/// Reads the configuration with its applications: where they are a cluster's, as the controller beside last read them.
 fn load(cli: &Cli) -> Result<Config, Failure> {
+    let mut config = read(cli)?;
+    if let Some(cluster) = &config.controller.cluster {
+        config.applications = snapshot::read(&config.controller, cluster);
+    }
+    Ok(config)
+}
+
+fn read(cli: &Cli) -> Result<Config, Failure> {
     config::load(cli.config.as_deref()).map_err(|errors| Failure {
         code: CONFIG,
         message: errors.to_string(),
@@ -189,16 +202,16 @@ fn style(cli: &Cli) -> text::Style {
     text::Style { colour: terminal && cli.output == Output::Text }
 }
 
-fn run_controller(cli: &Cli, once: bool) -> Done {
-    let config = load(cli)?;
+fn run_controller(cli: &Cli, run: &args::Run) -> Done {
+    let config = read(cli)?;
     let wake = Arc::new(Wake::default());
-    let mut controller = Controller::open(&config, &wake).map_err(|error| match error {
+    let mut controller = Controller::open(&config, run.pod.as_deref(), &wake).map_err(|error| match error {
         RunError::Lock(error) => {
             Failure::from(error).hint("only one controller may run on a state directory; stop the other one first")
         }
         error => Failure::from(error),
     })?;
-    if once {
+    if run.once {
         return Ok(controller.once().map(|()| ExitCode::SUCCESS)?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -284,6 +284,16 @@ impl Loading<'_> {
             add(&mut findings);
             found.push((at, findings));
         });
+        if controller.cluster.is_some() && !applications.is_empty() {
+            let mut findings = Findings::default();
+            let what = "stands in a file, and the Controller reads applications from a cluster";
+            findings.add(
+                &Field::dotted("kind"),
+                what,
+                "apply it to the cluster, or take `kubernetes` out of the Controller",
+            );
+            found.push((0, findings));
+        }
         for (at, findings) in found {
             if let Some(place) = self.places.get(at).cloned() {
                 self.note(&place, findings);
@@ -323,7 +333,7 @@ fn no_kind(value: &Value, kind: &str, findings: &mut Findings) {
 }
 
 /// Reads what the structural check left. It cannot fail then; should it, that is a finding and not a default.
-fn decode<T: serde::de::DeserializeOwned + Default>(value: &Value, findings: &mut Findings) -> T {
+pub(super) fn decode<T: serde::de::DeserializeOwned + Default>(value: &Value, findings: &mut Findings) -> T {
     T::deserialize(value).unwrap_or_else(|error| {
         findings.add(&Field::default(), format!("cannot be read: {error}"), "");
         T::default()
@@ -331,7 +341,7 @@ fn decode<T: serde::de::DeserializeOwned + Default>(value: &Value, findings: &mu
 }
 
 /// Validates what the structural check left, and drops findings that only follow from what it took out.
-fn second_look<T>(findings: &mut Findings, validate: impl FnOnce(&RefCell<Findings>) -> T) -> T {
+pub(super) fn second_look<T>(findings: &mut Findings, validate: impl FnOnce(&RefCell<Findings>) -> T) -> T {
     let more = RefCell::default();
     let result = validate(&more);
     let follows =

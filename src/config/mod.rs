@@ -5,21 +5,25 @@
 //! line and field.
 
 mod check;
+mod crd;
 mod error;
 mod init;
 mod load;
 mod raw;
 mod reference;
+mod resource;
 mod schema;
 mod tree;
 mod validate;
 mod validated;
 
+pub use crd::{document_rules, structural, structural_spec};
 pub use error::{ConfigError, ConfigErrors};
 pub use init::{Init, init_config};
 pub use load::{Override, load, load_text, load_text_with, load_with};
 pub use raw::{API_VERSION, parse_duration, print_duration};
 pub use reference::{guard_table_markdown, reference_markdown};
+pub use resource::{Resource, load_resources};
 pub use schema::schema;
 pub use validated::*;
 

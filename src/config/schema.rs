@@ -14,7 +14,7 @@ pub(super) static APPLICATION: LazyLock<Schema> = LazyLock::new(schema_of::<Appl
 /// The schema of the controller's document.
 pub(super) static CONTROLLER: LazyLock<Schema> = LazyLock::new(schema_of::<ControllerDocument>);
 
-fn schema_of<T: JsonSchema>() -> Schema {
+pub(super) fn schema_of<T: JsonSchema>() -> Schema {
     SchemaSettings::draft2020_12()
         .with_transform(RecursiveTransform(forbid_null))
         .into_generator()

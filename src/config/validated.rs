@@ -49,6 +49,27 @@ pub struct Controller {
     pub notify: Vec<Notify>,
     /// What all applications of one repository may do together.
     pub fleet: FleetGuards,
+    /// The cluster whose Applications are worked on; `None` is those of the configuration's own files.
+    pub cluster: Option<InCluster>,
+}
+
+/// The cluster whose Applications are worked on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InCluster {
+    /// The kubeconfig; `None` is the pod's own account.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    pub context: Option<String>,
+    /// The namespace of the Leases; `None` is the pod's own, or the context's.
+    pub namespace: Option<Arc<str>>,
+    /// The namespaces of the Applications; empty is all.
+    pub namespaces: Vec<Arc<str>>,
+    /// The folder of the files that Applications name, with a folder for each namespace.
+    pub files: PathBuf,
+    /// Whether an Application may name whatever this process may use.
+    pub unconfined: bool,
+    /// How many replicas share the repositories; at least one.
+    pub replicas: u32,
 }
 
 /// The files with the secrets of webhooks; a service without one is not served.

@@ -38,6 +38,11 @@ impl Registry {
         told.insert(name.clone(), Told { place, desires, holds });
     }
 
+    /// Drops what an application claims that is worked on no longer.
+    pub fn forget(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// Returns what the others on a target claim.
     pub fn claims(&self, name: &str, place: Digest) -> Claims {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);

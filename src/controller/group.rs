@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::act::{Stopped, act};
@@ -9,6 +10,8 @@ use super::assess::{Assessment, Settings, assess};
 use super::book::{Book, Stores, is_lost};
 use super::claims::Registry;
 use super::edges::{LedgerError, Read as _, Rendered};
+use super::incluster::herald::Herald;
+use super::incluster::right::Right;
 use super::live::Live;
 use super::metrics::Metrics;
 use super::report;
@@ -44,6 +47,10 @@ pub struct Common {
     pub readiness: Readiness,
     /// How many starts there were.
     pub epoch: u64,
+    /// Whether this process may write.
+    pub right: Right,
+    /// Who tells the cluster, in one.
+    pub herald: Option<Arc<Herald>>,
 }
 
 /// One application under way.
@@ -68,9 +75,11 @@ impl Running {
         common: &Common,
         teller: Teller,
         wake: &Wake,
+        stop: &Arc<AtomicBool>,
     ) -> Result<Self, RunError> {
-        let mut live = Live::open(app, state_dir, wake.stop.clone())?;
+        let mut live = Live::open(app, state_dir, stop.clone())?;
         live.listen(wake.nudges());
+        live.under(common.right.clone());
         let (book, state) = Book::open(&common.stores, &app.name, common.epoch, teller)?;
         if let Some(place) = app.target.shared() {
             common.claims.expect(&app.name, place, &state);
@@ -124,7 +133,12 @@ impl Running {
             // Batches settle for minutes: what was found is shown before they do.
             self.report(&assessment, started, Vec::new())?;
         }
-        let stops = act(&self.settings.name, &assessment, &mut self.live, &mut self.book, &mut self.state)?;
+        // Detection and reports go on, whoever may write.
+        let stops = if self.common.right.held() {
+            act(&self.settings.name, &assessment, &mut self.live, &mut self.book, &mut self.state)?
+        } else {
+            Vec::new()
+        };
         let again = stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_)));
         let acted = stops.iter().map(|(purpose, stopped)| format!("{purpose:?}: {stopped:?}").to_lowercase()).collect();
         self.live.pin(&self.state);
@@ -138,9 +152,15 @@ impl Running {
         let seconds = started.elapsed().as_secs_f64();
         let mut status = report::status(&self.settings.name, assessment, &self.state, seconds, acted);
         status.unwatched = self.note.get();
+        if let Some(reason) = self.common.right.withheld() {
+            status.withhold(reason);
+        }
         let json = serde_json::to_string(&status).map_err(|error| LedgerError::Failed(error.to_string()))?;
         self.common.stores.current().put_report(&self.settings.name, crate::clock::MachineClock::wall(), &json)?;
         self.common.metrics.found(&status, &report::failing_by_reason(assessment, &self.state));
+        if let Some(herald) = &self.common.herald {
+            herald.reported(&status);
+        }
         Ok(())
     }
 
@@ -266,10 +286,10 @@ impl Group {
         self.members.iter().map(due).min().unwrap_or(Duration::from_secs(180))
     }
 
-    /// Runs until the controller ends. A ledger that fails stops nothing but writing: the next cycle tries again.
-    pub fn run(&mut self, at: usize, wake: &Wake) {
+    /// Runs until the controller ends or the group does. A ledger that fails stops nothing but writing: the next cycle tries again.
+    pub fn run(&mut self, at: usize, wake: &Wake, stop: &AtomicBool) {
         let mut seen = 0;
-        while !wake.stopped() {
+        while !wake.stopped() && !stop.load(Ordering::Relaxed) {
             let round = self.cycle();
             let wait = match (round.failed, round.again) {
                 (Some(_), _) => self.due().max(AFTER_FAILURE),

@@ -271,7 +271,23 @@ impl Metrics {
         registry.register(REQUESTS.name, REQUESTS.help, self.requests.clone());
     }
 
-    fn begin(&self, app: &Arc<str>, target: &'static str) {
+    /// Drops the series that say how an application stands, once it is worked on no longer.
+    pub fn end(&self, app: &Arc<str>) {
+        let application = || app.to_string();
+        for class in CLASSES {
+            self.drifted.remove(&DriftLabels { application: application(), class: class.as_str() });
+        }
+        for latch in LATCHES {
+            self.latch.remove(&LatchLabels { application: application(), latch: latch.as_str() });
+        }
+        for reason in failing::WHYS {
+            self.failing.remove(&FailingLabels { application: application(), reason });
+        }
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
+    /// Begins the series of an application.
+    pub fn begin(&self, app: &Arc<str>, target: &'static str) {
         let application = || app.to_string();
         for class in CLASSES {
             self.drifted.get_or_create(&DriftLabels { application: application(), class: class.as_str() }).set(0);
@@ -290,7 +306,7 @@ impl Metrics {
         for verb in VERBS {
             self.requests.get_or_create(&RequestLabels { target, verb }).inc_by(0);
         }
-        self.stamps.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone(), Stamps::default());
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner).entry(app.clone()).or_default();
     }
 
     /// Counts what a fact counts for.

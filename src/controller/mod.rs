@@ -8,7 +8,8 @@
 //! - [`claims`]: who desires and holds what on a target that several applications write to.
 //! - [`report`]: what a cycle found, as people and programs read it.
 //! - [`live`] and [`book`]: the real edges and the real ledger.
-//! - [`group`], [`run`], [`wake`] and [`watches`]: what wakes whom.
+//! - [`incluster`]: Applications, statuses, events and the Lease of a cluster that the controller works in.
+//! - [`group`], [`roster`], [`run`], [`wake`] and [`watches`]: what wakes whom.
 //! - [`rate`]: how fast single writes may follow each other.
 //! - [`tell`], [`metrics`] and [`alerting`]: what is told of facts, as log lines, numbers and alerts.
 //! - [`view`] and [`operate`]: what people see and do, whether by command or by HTTP; [`serve`]: the latter.
@@ -22,11 +23,13 @@ pub mod claims;
 pub mod doctor;
 pub mod edges;
 pub mod group;
+pub mod incluster;
 pub mod live;
 pub mod metrics;
 pub mod operate;
 pub mod rate;
 pub mod report;
+pub mod roster;
 pub mod run;
 pub mod serve;
 #[cfg(test)]

@@ -326,6 +326,24 @@ pub fn status(name: &Arc<str>, assessment: &Assessment, state: &State, seconds: 
     }
 }
 
+impl Status {
+    /// Says that this process writes nothing whatever the ledger says: another one may by now.
+    pub fn withhold(&mut self, reason: Reason) {
+        self.writes = Writes { promotion: false, healing: false };
+        let since = self.last_cycle.started;
+        let clear = "by itself, once this replica holds its Lease".to_owned();
+        let latch = LatchStatus {
+            name: LatchName::State,
+            scope: "all".into(),
+            since,
+            reasons: vec![reason],
+            clear,
+            digest: None,
+        };
+        self.latches.insert(0, latch);
+    }
+}
+
 /// Counts what does not converge, by the reason's word.
 pub fn failing_by_reason<'a>(assessment: &Assessment, state: &'a State) -> BTreeMap<&'a str, u32> {
     let mut counts = BTreeMap::new();

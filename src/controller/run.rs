@@ -1,6 +1,5 @@
 //! What wakes whom: the applications of one repository share a thread, a fetch and a fleet judgement.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +8,12 @@ use super::alerting::{Courier, Receivers};
 use super::assess::Settings;
 use super::book::Stores;
 use super::edges::LedgerError;
-use super::group::{Common, Group, Running};
+use super::group::Common;
+use super::incluster::{Cluster, ClusterError};
 use super::metrics::Metrics;
-use super::serve::{Hub, Readiness};
-use super::tell::Teller;
+use super::roster::Roster;
+use super::serve::{Current, Hub, Readiness};
 pub use super::wake::Wake;
-use super::watches::Watched;
 use crate::config::{Application, Config};
 use crate::core::claims::Claims;
 use crate::core::ledger::Fact;
@@ -54,6 +53,9 @@ pub enum RunError {
     /// Alerts cannot be sent.
     #[error(transparent)]
     Alerts(#[from] crate::alerts::SetupError),
+    /// The cluster cannot be worked in.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 /// Returns what the loop needs of an application's configuration.
@@ -83,42 +85,49 @@ pub fn settings(app: &Application) -> Settings {
 
 /// A controller that is ready to run.
 pub struct Controller {
-    config: Config,
-    groups: Vec<Group>,
+    config: Current,
+    roster: Roster,
     common: Common,
     receivers: Arc<Receivers>,
     courier: Option<Courier>,
+    cluster: Option<Cluster>,
     wake: Arc<Wake>,
     _lock: store::ControllerLock,
 }
 
 impl Controller {
-    /// Opens the ledger and every application.
+    /// Opens the ledger and every application; `pod` names the pod, where it is one of several replicas.
     ///
     /// A ledger that is damaged withholds all writes (latch STATE), and detection goes on from a scratch one.
     ///
     /// # Errors
     /// If another controller runs on the state directory, or an application cannot be opened.
-    pub fn open(config: &Config, wake: &Arc<Wake>) -> Result<Self, RunError> {
-        let state_dir = &config.controller.state_dir;
-        let lock = store::ControllerLock::take(state_dir)?;
-        let stores = Arc::new(Stores::open(state_dir)?);
+    pub fn open(config: &Config, pod: Option<&str>, wake: &Arc<Wake>) -> Result<Self, RunError> {
+        let controller = &config.controller;
+        let lock = store::ControllerLock::take(&controller.state_dir)?;
+        let stores = Arc::new(Stores::open(&controller.state_dir)?);
         let epoch = start(stores.current())?;
-        let kinds = config.applications.iter().map(|app| (&app.name, app.target.kind()));
-        let metrics = Arc::new(Metrics::new(kinds));
-        let receivers = Arc::new(Receivers::of(&config.controller.notify));
-        let courier = Courier::new(&config.controller.notify, &stores)?;
-        let common =
-            Common { stores, metrics: metrics.clone(), readiness: Readiness::default(), claims: Arc::default(), epoch };
-        let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
-        for app in &config.applications {
-            let key = (app.source.url.clone(), app.source.branch.clone());
-            let teller = Teller::new(app.name.clone(), app.target.kind(), receivers.clone(), metrics.clone());
-            let running = Running::open(app, state_dir, &common, teller, wake)?;
-            groups.entry(key).or_insert_with(|| Group::new(config.controller.fleet)).push(running);
+        let metrics = Arc::new(Metrics::new([]));
+        let receivers = Arc::new(Receivers::of(&controller.notify));
+        let courier = Courier::new(&controller.notify, &stores)?;
+        let open = |settings| Cluster::open(controller, settings, pod, epoch);
+        let cluster = controller.cluster.as_ref().map(open).transpose()?;
+        let common = Common {
+            stores,
+            metrics,
+            readiness: Readiness::default(),
+            claims: Arc::default(),
+            epoch,
+            right: cluster.as_ref().map(Cluster::right).unwrap_or_default(),
+            herald: cluster.as_ref().map(Cluster::herald),
+        };
+        let (fleet, state_dir) = (controller.fleet, controller.state_dir.clone());
+        let mut roster = Roster::new(common.clone(), receivers.clone(), fleet, state_dir, wake.clone());
+        if let Some((_, error)) = roster.take_up(&config.applications).into_iter().next() {
+            return Err(error);
         }
-        let (config, groups) = (config.clone(), groups.into_values().collect());
-        Ok(Self { config, groups, common, receivers, courier, wake: wake.clone(), _lock: lock })
+        let config = Current::new(config.clone());
+        Ok(Self { config, roster, common, receivers, courier, cluster, wake: wake.clone(), _lock: lock })
     }
 
     /// Runs one cycle of each application.
@@ -126,18 +135,10 @@ impl Controller {
     /// # Errors
     /// If the ledger fails; the other applications have had their cycles then too.
     pub fn once(&mut self) -> Result<(), RunError> {
-        let mut failed = None;
-        for group in &mut self.groups {
-            // What stops an apply in the middle is observed and reported before this ends.
-            for _ in 0..3 {
-                let round = group.cycle();
-                let again = round.again && round.failed.is_none();
-                failed = failed.or(round.failed);
-                if !again {
-                    break;
-                }
-            }
-        }
+        let failed = match &self.cluster {
+            Some(cluster) => cluster.once(&mut self.roster, &self.config)?,
+            None => self.roster.once(),
+        };
         if let Some(courier) = &self.courier {
             courier.once();
         }
@@ -151,21 +152,22 @@ impl Controller {
     pub fn run(mut self) -> Result<(), RunError> {
         let server = self.serve()?;
         let wake = &self.wake;
-        let mut watches: Vec<Watched> = watch(&self.groups, wake);
         std::thread::scope(|scope| {
-            for (at, group) in self.groups.iter_mut().enumerate() {
-                scope.spawn(move || group.run(at, wake));
-            }
             if let Some(courier) = &self.courier {
                 courier.run(scope, wake);
             }
             let stores = &self.common.stores;
             scope.spawn(move || poll(stores, wake));
-            while !wake.stopped() {
-                watches.iter_mut().for_each(|watch| {
-                    watch.tend(wake);
-                });
-                std::thread::sleep(TEND);
+            match &self.cluster {
+                Some(cluster) => cluster.run(&mut self.roster, &self.config, wake, TEND),
+                None => {
+                    self.roster.start();
+                    while !wake.stopped() {
+                        self.roster.tend();
+                        std::thread::sleep(TEND);
+                    }
+                    self.roster.end();
+                }
             }
         });
         if let Some(server) = server {
@@ -176,7 +178,8 @@ impl Controller {
     }
 
     fn serve(&self) -> Result<Option<Server>, RunError> {
-        let Some(address) = self.config.controller.listen else { return Ok(None) };
+        let config = self.config.get();
+        let Some(address) = config.controller.listen else { return Ok(None) };
         let hub = Hub {
             config: self.config.clone(),
             stores: self.common.stores.clone(),
@@ -186,24 +189,10 @@ impl Controller {
             wake: self.wake.clone(),
             judging: Mutex::new(()),
         };
-        let controller = &self.config.controller;
+        let controller = &config.controller;
         let server = Server::start(address, &controller.webhooks, &controller.api, Arc::new(hub));
         server.map(Some).map_err(|source| RunError::Listen { address, source })
     }
-}
-
-/// Watches every target that is a directory.
-fn watch(groups: &[Group], wake: &Arc<Wake>) -> Vec<Watched> {
-    let mut watches = Vec::new();
-    for (at, group) in groups.iter().enumerate() {
-        for running in group.members() {
-            let app = running.application();
-            if let Some(root) = app.target.root() {
-                watches.push(Watched::start(app.name.clone(), root.to_owned(), at, running.note(), wake));
-            }
-        }
-    }
-    watches
 }
 
 /// Wakes when another process wrote to the ledger.

@@ -1,7 +1,7 @@
 //! The server's backend: the same views and the same rules as the commands, over the running controller's ledger.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -37,6 +37,11 @@ impl Readiness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone(), ended);
     }
 
+    /// Drops an application that is worked on no longer.
+    pub fn forget(&self, app: &Arc<str>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
     fn of(&self, app: &Arc<str>) -> Result<(), String> {
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).get(app) {
             Some(Ok(())) => Ok(()),
@@ -46,9 +51,31 @@ impl Readiness {
     }
 }
 
+/// The configuration as it is now: applications come and go in a cluster.
+#[derive(Clone, Debug)]
+pub struct Current(Arc<RwLock<Arc<Config>>>);
+
+impl Current {
+    /// Begins with a configuration.
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(config))))
+    }
+
+    /// Returns it as it is now.
+    pub fn get(&self) -> Arc<Config> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts these applications in the place of those before.
+    pub fn set_applications(&self, applications: Vec<Application>) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(Config { controller: current.controller.clone(), applications });
+    }
+}
+
 /// What the server asks.
 pub struct Hub {
-    pub(super) config: Config,
+    pub(super) config: Current,
     pub(super) stores: Arc<Stores>,
     pub(super) receivers: Arc<Receivers>,
     pub(super) metrics: Arc<Metrics>,
@@ -59,42 +86,44 @@ pub struct Hub {
 }
 
 impl Hub {
-    fn desk(&self) -> Desk<'_> {
-        Desk { config: &self.config, ledger: self.stores.current(), receivers: &self.receivers }
-    }
-
-    /// Returns the application that is named, or all.
-    fn chosen(&self, name: Option<&str>) -> Result<Vec<&Application>, Refusal> {
-        match name {
-            None => Ok(self.config.applications.iter().collect()),
-            Some(name) => self.application(name).map(|app| vec![app]),
-        }
-    }
-
-    fn application(&self, name: &str) -> Result<&Application, Refusal> {
-        let none = || Refusal::NotFound(format!("there is no application {name:?} in the configuration"));
-        self.config.application(name).ok_or_else(none)
-    }
-
-    fn names(&self, names: &[String]) -> Result<Vec<Arc<str>>, Refusal> {
-        names.iter().map(|name| self.application(name).map(|app| app.name.clone())).collect()
+    fn desk<'a>(&'a self, config: &'a Config) -> Desk<'a> {
+        Desk { config, ledger: self.stores.current(), receivers: &self.receivers }
     }
 
     /// Judges now, as the commands do.
     fn judged(&self, name: Option<&str>) -> Result<Vec<Status>, Refusal> {
-        let apps = self.chosen(name)?;
+        let config = self.config.get();
+        let apps = chosen(&config, name)?;
         let _one = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         let ledger = Some(self.stores.current());
-        apps.into_iter().map(|app| view::judge(app, &self.config, ledger, None).map_err(Refusal::from)).collect()
+        apps.into_iter().map(|app| view::judge(app, &config, ledger, None).map_err(Refusal::from)).collect()
     }
 
     fn statuses(&self, name: Option<&str>) -> Result<Value, Refusal> {
+        let config = self.config.get();
         let mut statuses = Vec::new();
-        for app in self.chosen(name)? {
-            statuses.push((app, view::last_status(app, &self.config, self.stores.current())?));
+        for app in chosen(&config, name)? {
+            statuses.push((app, view::last_status(app, &config, self.stores.current())?));
         }
         Ok(view::status_document(&statuses)?)
     }
+}
+
+/// Returns the application that is named, or all.
+fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Application>, Refusal> {
+    match name {
+        None => Ok(config.applications.iter().collect()),
+        Some(name) => find(config, name).map(|app| vec![app]),
+    }
+}
+
+fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Application, Refusal> {
+    let none = || Refusal::NotFound(format!("there is no application {name:?} in the configuration"));
+    config.application(name).ok_or_else(none)
+}
+
+fn names(config: &Config, names: &[String]) -> Result<Vec<Arc<str>>, Refusal> {
+    names.iter().map(|name| find(config, name).map(|app| app.name.clone())).collect()
 }
 
 impl From<ViewError> for Refusal {
@@ -144,7 +173,7 @@ impl Backend for Hub {
         if let Some(reason) = self.stores.lost() {
             return Err(reason.message.clone());
         }
-        self.config.applications.iter().try_for_each(|app| self.readiness.of(&app.name))
+        self.config.get().applications.iter().try_for_each(|app| self.readiness.of(&app.name))
     }
 
     fn read(&self, view: View, query: &Query) -> Result<Value, Refusal> {
@@ -155,7 +184,8 @@ impl Backend for Hub {
             View::Plan => Ok(view::plan_document(&self.judged(name)?)?),
             View::History => {
                 let last = query.last.unwrap_or(ROWS).min(MOST_ROWS);
-                let rows = view::history(&self.chosen(name)?, self.stores.current(), last)?;
+                let config = self.config.get();
+                let rows = view::history(&chosen(&config, name)?, self.stores.current(), last)?;
                 Ok(view::history_document(&rows))
             }
         }
@@ -167,13 +197,14 @@ impl Backend for Hub {
 
     fn freeze(&self, request: &FreezeRequest, by: &Caller) -> Result<Value, Refusal> {
         let FreezeRequest { applications, reason, owner, until } = request;
-        let names = self.names(applications)?;
+        let config = self.config.get();
+        let names = names(&config, applications)?;
         let what = Parsed { reason: reason.clone(), owner: owner.clone(), until: *until, ..Parsed::default() };
-        match self.desk().freeze(&names, &what, &actor(by)) {
+        match self.desk(&config).freeze(&names, &what, &actor(by)) {
             Ok(()) => {}
             // As the command does: freezing works with everything else down.
             Err(error) if names.is_empty() => {
-                let file = freeze_by_file(&self.config, &what)?;
+                let file = freeze_by_file(&config, &what)?;
                 tracing::error!(%error, file = %file.display(), "the ledger cannot be used; frozen by a file");
             }
             Err(error) => return Err(error.into()),
@@ -188,7 +219,8 @@ impl Backend for Hub {
         if applications.is_empty() != *all {
             return Err(Refusal::Invalid("name the applications, or say all".to_owned()));
         }
-        let thawed = self.desk().thaw(&self.names(applications)?, reason.as_deref(), &actor)?;
+        let config = self.config.get();
+        let thawed = self.desk(&config).thaw(&names(&config, applications)?, reason.as_deref(), &actor)?;
         tracing::warn!(by = by.name(), ?applications, lifted = thawed.lifted, "thawed");
         let still: Vec<Value> = thawed
             .still
@@ -201,8 +233,9 @@ impl Backend for Hub {
     fn approve(&self, request: &ApproveRequest, by: &Caller) -> Result<Value, Refusal> {
         let ApproveRequest { application, digest, reason } = request;
         let actor = operator(by)?;
-        let app = self.application(application)?;
-        let what = self.desk().approve(app, *digest, &actor)?;
+        let config = self.config.get();
+        let app = find(&config, application)?;
+        let what = self.desk(&config).approve(app, *digest, &actor)?;
         tracing::info!(app = %app.name, %digest, by = by.name(), reason = reason.as_deref().unwrap_or_default(), "approved by API");
         let mut answer = json!({ "approved": digest, "by": actor.by });
         answer["what"] = match what {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::alerting::Receivers;
+use super::incluster::herald::Herald;
 use super::metrics::{Event, Metrics};
 use crate::core::commit::CommitId;
 use crate::core::ledger::Fact;
@@ -18,6 +19,7 @@ pub struct Teller {
     target: &'static str,
     receivers: Arc<Receivers>,
     metrics: Arc<Metrics>,
+    herald: Option<Arc<Herald>>,
 }
 
 /// What is told of facts once they are durable.
@@ -31,7 +33,12 @@ pub struct Told {
 impl Teller {
     /// Makes what tells of one application.
     pub const fn new(app: Arc<str>, target: &'static str, receivers: Arc<Receivers>, metrics: Arc<Metrics>) -> Self {
-        Self { app, target, receivers, metrics }
+        Self { app, target, receivers, metrics, herald: None }
+    }
+
+    /// Tells the cluster too.
+    pub fn with_herald(self, herald: Option<Arc<Herald>>) -> Self {
+        Self { herald, ..self }
     }
 
     /// Prepares what will be told; asked before the commit, since facts name what only the state before them knows.
@@ -48,6 +55,9 @@ impl Teller {
         }
         for event in &told.events {
             self.metrics.count(&self.app, event);
+        }
+        if let Some(herald) = &self.herald {
+            herald.happened(&self.app, facts);
         }
     }
 }

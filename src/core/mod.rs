@@ -40,6 +40,7 @@ pub mod resource;
 pub mod spelling;
 pub mod state;
 pub mod stricter;
+pub mod tenure;
 pub mod tree;
 pub mod trust;
 pub mod weaken;

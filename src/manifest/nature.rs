@@ -73,7 +73,7 @@ fn vitals(object: &Value, group: &str, kind: &str, side: Side) -> Vitals {
     };
     let replicas = object.pointer("/spec/replicas").filter(|replicas| !replicas.is_null());
     // A workload without a number of its own has one replica, unless somebody else says how many.
-    keep(Vitals::RUNNING, replicas.map_or(true, |replicas| replicas.as_f64() != Some(0.0)));
+    keep(Vitals::RUNNING, replicas.is_none_or(|replicas| replicas.as_f64() != Some(0.0)));
     let suspended = object.pointer("/spec/suspend").and_then(Value::as_bool);
     keep(Vitals::ACTIVE, suspended != Some(true));
     let holds_data = matches!((group, kind), ("", "ConfigMap" | "Secret"));

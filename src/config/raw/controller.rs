@@ -51,6 +51,38 @@ pub struct ControllerSpec {
     pub notify: Option<Vec<RawNotify>>,
     /// What all applications of one repository may do together.
     pub fleet: Option<RawFleet>,
+    /// The cluster whose Applications are worked on; absent: those of the configuration's own files.
+    pub kubernetes: Option<RawInCluster>,
+}
+
+/// The cluster whose Applications are worked on.
+#[derive(Deserialize, JsonSchema, Debug, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawInCluster {
+    /// The kubeconfig. Default: the pod's own account.
+    pub kubeconfig: Option<String>,
+    /// The context of the kubeconfig.
+    pub context: Option<String>,
+    /// The namespace of the Leases. Default: the pod's own, or the context's.
+    pub namespace: Option<String>,
+    /// Which Applications, and what they may name. Default: those of all namespaces.
+    pub applications: Option<RawApplications>,
+    /// How many replicas share the repositories. Default `1`.
+    pub replicas: Option<u32>,
+}
+
+/// Which Applications of a cluster are worked on, and what they may name.
+#[derive(Deserialize, JsonSchema, Debug, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawApplications {
+    /// Their namespaces. Default: all.
+    pub namespaces: Option<Vec<String>>,
+    /// The folder of the files that Applications name: those of a namespace are in the folder of its name. Default
+    /// `/etc/holdfast/files`.
+    pub files: Option<String>,
+    /// Whether an Application may name whatever this process may use: any file, local repositories, directories, programs.
+    /// Only where whoever may write an Application may do all that the controller may. Default `false`.
+    pub unconfined: Option<bool>,
 }
 
 /// The secrets of webhooks.

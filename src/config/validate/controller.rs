@@ -2,21 +2,22 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::Scope;
 use super::guards::fleet;
+use super::{Scope, is_label};
 use crate::config::raw::{
-    ControllerDocument, ControllerSpec, RawApi, RawApp, RawEvent, RawForge, RawForgeKind, RawNotify, RawNotifyWebhook,
-    RawSecret, RawWebhooks,
+    ControllerDocument, ControllerSpec, RawApi, RawApp, RawApplications, RawEvent, RawForge, RawForgeKind,
+    RawInCluster, RawNotify, RawNotifyWebhook, RawSecret, RawWebhooks,
 };
-use crate::config::validated::{Api, Controller, Event, Forge, ForgeAuth, ForgeKind, Notify, Webhooks};
+use crate::config::validated::{Api, Controller, Event, Forge, ForgeAuth, ForgeKind, InCluster, Notify, Webhooks};
 
 /// Validates the controller's document; what cannot be used is left out, since its finding stops the program anyway.
 pub(in crate::config) fn controller(scope: &Scope<'_>, raw: &ControllerDocument) -> Controller {
     let ControllerDocument { api_version: _, kind: _, metadata: _, spec } = raw;
     let scope = scope.key("spec");
     let none = ControllerSpec::default();
-    let ControllerSpec { state_dir, listen, webhooks, api, forges, notify, fleet: raw_fleet } =
+    let ControllerSpec { state_dir, listen, webhooks, api, forges, notify, fleet: raw_fleet, kubernetes } =
         spec.as_ref().unwrap_or(&none);
     let forges_scope = scope.key("forges");
     let notify_scope = scope.key("notify");
@@ -38,7 +39,44 @@ pub(in crate::config) fn controller(scope: &Scope<'_>, raw: &ControllerDocument)
             .filter_map(|(at, raw)| notice(&notify_scope.index(at), raw))
             .collect(),
         fleet: raw_fleet.as_ref().map(|raw| fleet(&scope.key("fleet"), raw)).unwrap_or_default(),
+        cluster: kubernetes.as_ref().map(|raw| cluster(&scope.key("kubernetes"), raw)),
     }
+}
+
+fn cluster(scope: &Scope<'_>, raw: &RawInCluster) -> InCluster {
+    let RawInCluster { kubeconfig, context, namespace, applications, replicas } = raw;
+    let none = RawApplications::default();
+    let RawApplications { namespaces, files, unconfined } = applications.as_ref().unwrap_or(&none);
+    let scope_of = scope.key("applications");
+    if namespaces.as_ref().is_some_and(Vec::is_empty) {
+        scope_of
+            .key("namespaces")
+            .error("is an empty list, so nothing would be worked on", "list namespaces, or take the line out for all");
+    }
+    let names = namespaces.iter().flatten().enumerate();
+    let namespaces = names.map(|(at, name)| namespace_of(&scope_of.key("namespaces").index(at), name)).collect();
+    if *replicas == Some(0) {
+        scope.key("replicas").error("is zero", "write how many pods there are");
+    }
+    if context.is_some() && kubeconfig.is_none() {
+        scope.key("context").error("is of no kubeconfig", "write `kubeconfig` too, or take it out");
+    }
+    InCluster {
+        kubeconfig: scope.path_of("kubeconfig", kubeconfig.as_ref()),
+        context: context.clone(),
+        namespace: namespace.as_ref().map(|name| namespace_of(&scope.key("namespace"), name)),
+        namespaces,
+        files: scope_of.key("files").path(files.as_deref().unwrap_or("/etc/holdfast/files")),
+        unconfined: unconfined.unwrap_or(false),
+        replicas: replicas.unwrap_or(1).max(1),
+    }
+}
+
+fn namespace_of(scope: &Scope<'_>, name: &str) -> Arc<str> {
+    if !is_label(name) {
+        scope.error(format!("`{name}` is no namespace"), "write its name as `kubectl get namespaces` prints it");
+    }
+    name.into()
 }
 
 fn listen_of(scope: &Scope<'_>, text: &str) -> Option<SocketAddr> {

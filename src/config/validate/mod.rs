@@ -1,6 +1,7 @@
 //! From what was written to what it means; notes everything that is wrong rather than stopping at the first.
 
 mod application;
+mod confined;
 mod controller;
 mod guards;
 mod source;
@@ -15,6 +16,7 @@ use super::raw::{RawDuration, parse_duration};
 use super::tree::Field;
 
 pub(super) use application::application;
+pub(super) use confined::confined;
 pub(super) use controller::controller;
 pub(super) use together::together;
 

@@ -24,6 +24,7 @@ pub use open::OpenError;
 pub use source::remote_of;
 
 use super::edges::{Read, Rendered, Trusted, Unclaimed, Write};
+use super::incluster::right::Right;
 use super::rate::Pacer;
 use crate::clock::MachineClock;
 use crate::config::Application;
@@ -74,6 +75,7 @@ pub struct Live {
     fetched_at: Option<i64>,
     pacer: Pacer,
     stop: Arc<AtomicBool>,
+    right: Right,
     random: u64,
 }
 
@@ -81,6 +83,11 @@ impl Live {
     /// Looks at the tip again, while acting, whenever this counts on.
     pub fn listen(&mut self, nudges: Arc<AtomicU64>) {
         self.pacer.listen(nudges);
+    }
+
+    /// Writes only while this right holds.
+    pub fn under(&mut self, right: Right) {
+        self.right = right;
     }
 
     /// Returns the application's configuration.
@@ -167,7 +174,7 @@ impl Write for Live {
     }
 
     fn admit(&mut self, guards: &Guards) -> bool {
-        self.pacer.admit(pace::rate(guards, self.app.target.kind()), &self.stop)
+        self.pacer.admit(pace::rate(guards, self.app.target.kind()), &self.stop) && self.right.held()
     }
 
     fn write(&mut self, op: &Op) -> Outcome {

@@ -8,6 +8,7 @@ use super::Live;
 use super::source::remote_of;
 use crate::clock::MachineClock;
 use crate::config::Application;
+use crate::controller::incluster::right::Right;
 use crate::controller::rate::Pacer;
 use crate::git::Mirror;
 use crate::render::{self, Renderer};
@@ -54,6 +55,7 @@ impl Live {
             fetched_at: None,
             pacer: Pacer::default(),
             stop,
+            right: Right::default(),
             random: seed(),
         })
     }

@@ -93,6 +93,10 @@ impl Live {
         let Some(session) = self.session.as_mut() else {
             return Outcome::Refused("the target is not claimed".into());
         };
+        // Asked last: a process that was paused until here writes nothing any more.
+        if let Some(reason) = self.right.withheld() {
+            return Outcome::Moved(reason.message.into());
+        }
         crash::step("target.write");
         let outcome = session.write(&write);
         crash::step("target.written");
