@@ -13,6 +13,7 @@ mod bad_input;
 mod commands;
 mod doctor;
 mod exec_target;
+mod incluster;
 mod kill9;
 mod outside;
 mod outside_alerts;
