@@ -9,6 +9,7 @@ pub mod controller;
 pub mod core;
 pub mod crash;
 pub mod git;
+pub mod manifest;
 pub mod render;
 pub mod server;
 pub mod signatures;

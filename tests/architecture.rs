@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each folder of `src` with the others that it may name.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("config", &["core"]),
     ("git", &["core", "config"]),
-    ("render", &["core", "config"]),
-    ("targets", &["core", "config"]),
+    ("manifest", &["core"]),
+    ("render", &["core", "config", "manifest"]),
+    ("targets", &["core", "config", "manifest"]),
     ("store", &["core", "config"]),
     ("signatures", &["core", "config"]),
     ("cluster", &["core", "config"]),

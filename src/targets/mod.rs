@@ -108,7 +108,8 @@ pub enum SwapError {
 pub const fn rules(target: &config::Target) -> Rules {
     match target {
         config::Target::Directory(_) => Rules::Directory,
-        config::Target::Exec(_) | config::Target::Kubernetes(_) => Rules::Exec,
+        config::Target::Kubernetes(_) => Rules::Kubernetes,
+        config::Target::Exec(_) => Rules::Exec,
     }
 }
 

@@ -43,7 +43,7 @@ impl Live {
         let updated = changes.iter().filter(|change| change.old.is_some() && change.new.is_some());
         let detailed = updated.take(DETAILED).map(|change| {
             let (before, after) = (self.shown(old, &change.id), self.shown(new, &change.id));
-            (change.id.clone(), render::field_changes(before.as_deref(), after.as_deref(), change.id.as_str()))
+            (change.id.clone(), self.renderer.field_changes(before.as_deref(), after.as_deref(), &change.id))
         });
         detailed.collect()
     }
@@ -60,7 +60,7 @@ impl Live {
                 None => self.target.read(&op.id, SHOWN_BYTES),
             };
             let after = op.source.as_ref().and_then(|source| self.shown(&source.commit, &op.id));
-            let changes: Vec<FieldChange> = render::field_changes(before.as_deref(), after.as_deref(), op.id.as_str());
+            let changes: Vec<FieldChange> = self.renderer.field_changes(before.as_deref(), after.as_deref(), &op.id);
             details.insert(op.id.clone(), changes);
         }
         details

@@ -5,12 +5,14 @@ use std::time::Duration;
 use super::Live;
 use crate::clock::MachineClock;
 use crate::controller::edges::Unclaimed;
+use crate::core::effect::Rules;
 use crate::core::op::Op;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Live as Seen, Observed};
 use crate::core::spelling::link_digest;
 use crate::core::write::{Content, Outcome};
 use crate::crash;
-use crate::targets::{Expect, Healthy, Watch, content_digest};
+use crate::manifest;
+use crate::targets::{Expect, Healthy, Watch, content_digest, rules};
 
 impl Live {
     /// Reads the target's anchor alone, fresh.
@@ -79,6 +81,9 @@ impl Live {
         // What was judged is a digest: the bytes must be the ones that have it.
         let made = match &write.content {
             None => None,
+            Some(Content::File { bytes, .. }) if rules(&self.app.target) == Rules::Kubernetes => {
+                Some(manifest::digest(bytes))
+            }
             Some(Content::File { bytes, executable }) => content_digest(bytes, *executable),
             Some(Content::Link(target)) => Some(link_digest(target)),
         };
