@@ -10,6 +10,7 @@ mod attacks;
 mod bad_disk;
 mod bad_fetch;
 mod bad_input;
+mod chart;
 mod commands;
 mod doctor;
 mod exec_target;

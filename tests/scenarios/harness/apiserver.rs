@@ -54,11 +54,6 @@ impl Cluster {
         self.dir.join("kubeconfig")
     }
 
-    /// Returns where the server listens.
-    pub fn server(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
-    }
-
     /// Runs kubectl as the administrator.
     #[track_caller]
     pub fn kubectl(&self, arguments: &[&str]) -> Ran {
