@@ -1,0 +1,201 @@
+//! A real API server (and its etcd), started once for all tests that need one, each in a namespace of its own.
+//!
+//! `HOLDFAST_TEST_SERVERS` names the folder of the programs `etcd` and `kube-apiserver`. Without it, such a test says that it
+//! was skipped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::http::free_port;
+use super::run::Ran;
+
+/// How long the servers may take to start on a busy machine.
+const START: Duration = Duration::from_secs(120);
+
+static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+struct Server {
+    /// Removed with the machine's temporary files: whoever runs tests is gone before a static is dropped.
+    dir: PathBuf,
+    port: u16,
+}
+
+/// A namespace of a real API server.
+pub struct Cluster {
+    /// The namespace.
+    pub namespace: String,
+    dir: PathBuf,
+    port: u16,
+}
+
+/// Returns a fresh namespace with the custom resource's definition beside it; `None` where there are no servers.
+pub fn cluster() -> Option<Cluster> {
+    let server = SERVER.get_or_init(start).as_ref();
+    let Some(server) = server else {
+        eprintln!("skipped: HOLDFAST_TEST_SERVERS names no folder with etcd and kube-apiserver");
+        return None;
+    };
+    let namespace = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let cluster = Cluster { namespace: namespace.clone(), dir: server.dir.clone(), port: server.port };
+    cluster.kubectl(&["create", "namespace", &namespace]).ok();
+    Some(cluster)
+}
+
+impl Cluster {
+    /// Returns the administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.join("kubeconfig")
+    }
+
+    /// Runs kubectl as the administrator.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> Ran {
+        self.kubectl_with(&self.kubeconfig(), arguments)
+    }
+
+    /// Runs kubectl with a kubeconfig.
+    #[track_caller]
+    pub fn kubectl_with(&self, kubeconfig: &Path, arguments: &[&str]) -> Ran {
+        let output = Command::new("kubectl")
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &self.dir)
+            .env("KUBECONFIG", kubeconfig)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("kubectl runs");
+        Ran {
+            command: format!("kubectl {}", arguments.join(" ")),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Applies a document in the namespace.
+    #[track_caller]
+    pub fn apply(&self, document: &Value, more: &[&str]) -> Ran {
+        let file = self.dir.join(format!("apply-{}.json", NEXT.fetch_add(1, Ordering::Relaxed)));
+        fs::write(&file, document.to_string()).expect("the document is written");
+        let file = file.to_string_lossy().into_owned();
+        let mut arguments = vec!["apply", "--server-side", "-n", &self.namespace, "-f", &file];
+        arguments.extend(more);
+        self.kubectl(&arguments)
+    }
+
+    /// Reads an object of the namespace; `None` if it is not there.
+    #[track_caller]
+    pub fn read(&self, kind: &str, name: &str) -> Option<Value> {
+        let ran = self.kubectl(&["get", kind, name, "-n", &self.namespace, "-o", "json"]);
+        (ran.code == Some(0)).then(|| ran.json())
+    }
+
+    /// Writes the kubeconfig of a service account of a namespace, with a token that the server gave.
+    #[track_caller]
+    pub fn account(&self, namespace: &str, name: &str) -> PathBuf {
+        let token = self.kubectl(&["create", "token", name, "-n", namespace]).ok().stdout;
+        let file = self.dir.join(format!("{namespace}-{name}.kubeconfig"));
+        fs::write(&file, kubeconfig(self.port, token.trim(), namespace)).expect("the kubeconfig is written");
+        file
+    }
+}
+
+fn kubeconfig(port: u16, token: &str, namespace: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: t\n\
+         clusters: [{{name: t, cluster: {{server: \"https://127.0.0.1:{port}\", insecure-skip-tls-verify: true}}}}]\n\
+         users: [{{name: t, user: {{token: \"{token}\"}}}}]\n\
+         contexts: [{{name: t, context: {{cluster: t, user: t, namespace: {namespace}}}}}]\n"
+    )
+}
+
+fn start() -> Option<Server> {
+    let programs = PathBuf::from(std::env::var_os("HOLDFAST_TEST_SERVERS")?);
+    let dir = super::temporary("hf-api-").keep();
+    let (etcd, peer, port) = (free_port(), free_port(), free_port());
+    let openssl = |arguments: &[&str]| {
+        let done = Command::new("openssl").current_dir(&dir).args(arguments).stderr(Stdio::null()).status();
+        assert!(done.expect("openssl runs").success(), "openssl {arguments:?}");
+    };
+    openssl(&["genrsa", "-out", "sa.key", "2048"]);
+    openssl(&["rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub"]);
+    fs::write(dir.join("tokens.csv"), "admintoken,admin,admin,system:masters\n").expect("the tokens are written");
+    fs::write(dir.join("kubeconfig"), kubeconfig(port, "admintoken", "default")).expect("the kubeconfig is written");
+    let (etcd_url, peer_url) = (format!("http://127.0.0.1:{etcd}"), format!("http://127.0.0.1:{peer}"));
+    let server_url = format!("https://127.0.0.1:{port}");
+    let commands = [
+        (
+            "etcd",
+            vec![
+                "--data-dir=etcd".to_owned(),
+                format!("--listen-client-urls={etcd_url}"),
+                format!("--advertise-client-urls={etcd_url}"),
+                format!("--listen-peer-urls={peer_url}"),
+                format!("--initial-advertise-peer-urls={peer_url}"),
+                format!("--initial-cluster=default={peer_url}"),
+                "--unsafe-no-fsync".to_owned(),
+            ],
+        ),
+        (
+            "kube-apiserver",
+            vec![
+                format!("--etcd-servers={etcd_url}"),
+                format!("--secure-port={port}"),
+                "--bind-address=127.0.0.1".to_owned(),
+                "--cert-dir=certs".to_owned(),
+                format!("--service-account-issuer={server_url}"),
+                "--service-account-key-file=sa.pub".to_owned(),
+                "--service-account-signing-key-file=sa.key".to_owned(),
+                "--token-auth-file=tokens.csv".to_owned(),
+                "--authorization-mode=RBAC".to_owned(),
+                "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
+                "--disable-admission-plugins=ServiceAccount".to_owned(),
+            ],
+        ),
+    ];
+    let at = dir.clone();
+    // They end with the thread that started them, and that one with the process.
+    std::thread::spawn(move || {
+        let started: Vec<Child> =
+            commands.iter().map(|(name, arguments)| spawn(&programs, &at, name, arguments)).collect();
+        loop {
+            std::thread::park();
+            assert_eq!(started.len(), 2, "they are kept");
+        }
+    });
+    let server = Server { dir, port };
+    let cluster = Cluster { namespace: "default".to_owned(), dir: server.dir.clone(), port };
+    let begun = Instant::now();
+    while cluster.kubectl(&["get", "--raw", "/readyz"]).stdout != "ok" {
+        let log = || fs::read_to_string(server.dir.join("kube-apiserver.log")).unwrap_or_default();
+        assert!(begun.elapsed() < START, "the API server does not start:\n{}", log());
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/holdfast/crds");
+    cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).ok();
+    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/applications.holdfast.dev"];
+    cluster.kubectl(&wait).ok();
+    Some(server)
+}
+
+fn spawn(programs: &Path, dir: &Path, name: &str, arguments: &[String]) -> Child {
+    let log = fs::File::create(dir.join(format!("{name}.log"))).expect("the log is made");
+    Command::new("setpriv")
+        .arg("--pdeathsig=KILL")
+        .arg(programs.join(name))
+        .args(arguments)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the log is shared"))
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{name} starts: {error}"))
+}
