@@ -99,7 +99,7 @@ fn event(controller: &mut Controller<'_>, cluster: &Cluster, name: &str, reason:
 
 #[test]
 fn an_application_converges_is_told_halts_freezes_and_leaves_everything_when_it_is_deleted() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let world = world(&cluster);
     let mut controller = world.controller();
     cluster.apply(&application(&world, "web"), &[]).ok();
@@ -202,7 +202,7 @@ fn last_cycle(world: &World) -> u64 {
 
 #[test]
 fn what_is_wrong_with_one_application_is_told_in_it_and_stops_no_other() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let world = world(&cluster);
     let mut controller = world.controller();
     let mut wrong = application(&world, "wrong");
@@ -237,7 +237,7 @@ fn what_is_wrong_with_one_application_is_told_in_it_and_stops_no_other() {
 
 #[test]
 fn a_paused_leader_that_wakes_writes_nothing() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let world = world(&cluster);
     cluster.apply(&application(&world, "web"), &[]).ok();
     let mut first = world.controller();
@@ -283,8 +283,9 @@ fn a_paused_leader_that_wakes_writes_nothing() {
 
     // With the Lease back in its hands, what it remembers is older than what the target says: STATE, and the way back.
     cluster.kubectl(&["delete", "lease", "holdfast-0", "-n", &cluster.namespace]).ok();
-    let web = until(&mut first, &cluster, "web", "the ledger is older than the target", |web| is(web, "State"));
-    assert!(condition(&web, "State")["message"].as_str().is_some_and(|told| told.contains("reanchor")), "{web:#}");
+    until(&mut first, &cluster, "web", "the ledger is older than the target", |web| {
+        is(web, "State") && condition(web, "State")["message"].as_str().is_some_and(|told| told.contains("reanchor"))
+    });
     assert!(!late.exists());
     world.holdfast(&["reanchor", "web", &world.repo.head(), "--reason", "the other replica is gone"]).ok();
     first.until("it writes again", || late.exists().then_some(()));
@@ -305,7 +306,7 @@ fn hold_the_lease(cluster: &Cluster) {
 
 #[test]
 fn a_lost_volume_is_no_first_use() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let world = world(&cluster);
     cluster.apply(&application(&world, "web"), &[]).ok();
     let mut controller = world.controller();
@@ -324,7 +325,7 @@ fn a_lost_volume_is_no_first_use() {
 
 #[test]
 fn the_server_refuses_what_validation_refuses() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let good = json!({
         "apiVersion": "holdfast.dev/v1alpha1", "kind": "Application", "metadata": { "name": "web" },
         "spec": {
@@ -410,7 +411,7 @@ fn with(document: &Value, field: &str, value: Value) -> Value {
 
 #[test]
 fn every_example_is_taken_by_the_server() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let found =
         Command::new("git").args(["ls-files", "examples", "charts"]).current_dir(root).output().expect("git runs");
@@ -456,7 +457,7 @@ fn plugin(world: &World, kubeconfig: &Path, cluster: &Cluster, arguments: &[&str
 
 #[test]
 fn the_plug_in_looks_freezes_and_thaws_with_the_rights_of_who_asks() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let world = world(&cluster);
     let mut controller = world.controller();
     cluster.apply(&application(&world, "web"), &[]).ok();
@@ -493,7 +494,7 @@ fn reachable() -> Option<std::net::IpAddr> {
 
 #[test]
 fn the_plug_in_plans_and_approves_through_the_api_server() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let Some(address) = reachable() else {
         eprintln!("skipped: this machine has no address but its loopback, which the API server does not ask");
         return;
