@@ -10,6 +10,7 @@ pub mod core;
 pub mod crash;
 pub mod git;
 pub mod manifest;
+pub mod process;
 pub mod render;
 pub mod server;
 pub mod signatures;

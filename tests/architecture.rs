@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
 const IMPURE: [&str; 7] = [".await", "std::fs", "std::env", "time::SystemTime", "time::Instant", "tokio", "tracing"];
 
 /// Modules that serve all edges: where tests crash the program, and the machine's clock.
-const SHARED: [&str; 2] = ["crash", "clock"];
+const SHARED: [&str; 3] = ["crash", "clock", "process"];
 
 fn source() -> PathBuf {
     Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("src")

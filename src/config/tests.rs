@@ -337,7 +337,7 @@ fn messages_about_sources() {
             "source: { url: 'git@git.example.com:a.git', credentials: { sshKeyFile: k } }",
             "source: { url: 'git@git.example.com:a.git', proxy: 'http://p:1' }",
             "source: { url: 'https://git.example.com/a.git', proxy: 'p:1' }",
-            "source: { url: a.git, render: { helm: { chart: x } } }",
+            "source: { url: a.git, render: { plain: {}, helm: {} } }",
             "source: { url: a.git, render: {} }",
             "source: { url: a.git, timeout: 0s }",
         ],

@@ -257,6 +257,8 @@ pub struct Source {
     pub timeout: Duration,
     /// How the tree becomes resources.
     pub render: Render,
+    /// How objects are decrypted that SOPS encrypted.
+    pub sops: Option<Sops>,
 }
 
 /// How a repository is reached.
@@ -314,6 +316,37 @@ pub enum Render {
     /// Every file is a resource, or declares some.
     #[default]
     Plain,
+    /// A kustomization.
+    Kustomize {
+        /// Where the program is, if not in `PATH`.
+        program: Option<PathBuf>,
+    },
+    /// A Helm chart.
+    Helm(Helm),
+}
+
+/// How a chart is rendered.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Helm {
+    /// Where the program is, if not in `PATH`.
+    pub program: Option<PathBuf>,
+    /// The release's name, if not the application's.
+    pub release: Option<String>,
+    /// Files of values, relative to the chart.
+    pub values_files: Vec<String>,
+    /// Whether `crds/` are desired too.
+    pub include_crds: bool,
+    /// The version of Kubernetes that templates see.
+    pub kube_version: Option<String>,
+}
+
+/// How objects are decrypted that SOPS encrypted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sops {
+    /// Where the program is, if not in `PATH`.
+    pub program: Option<PathBuf>,
+    /// The file with the age identity.
+    pub age_key_file: PathBuf,
 }
 
 impl Render {
@@ -321,6 +354,8 @@ impl Render {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Plain => "plain",
+            Self::Kustomize { .. } => "kustomize",
+            Self::Helm(_) => "helm",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! - [`doctor`]: whether a controller would find what it needs.
 //! - [`act`]: carries out what was let through, one reserved write after the other.
 //! - [`claims`]: who desires and holds what on a target that several applications write to.
+//! - [`rendering`]: from what is configured of a source to what renders it.
 //! - [`report`]: what a cycle found, as people and programs read it.
 //! - [`live`] and [`book`]: the real edges and the real ledger.
 //! - [`incluster`]: Applications, statuses, events and the Lease of a cluster that the controller works in.
@@ -28,6 +29,7 @@ pub mod live;
 pub mod metrics;
 pub mod operate;
 pub mod rate;
+pub mod rendering;
 pub mod report;
 pub mod roster;
 pub mod run;

@@ -64,7 +64,7 @@ pub fn settings(app: &Application) -> Settings {
         url: crate::git::Remote::new(app.source.url.clone(), app.source.branch.clone()).url.to_string().into(),
         branch: app.source.branch.as_str().into(),
         path: app.source.path.as_str().into(),
-        renderer: format!("{} 1", app.source.render.as_str()).into(),
+        renderer: super::rendering::identity(app).into(),
         target: app
             .target
             .root()

@@ -57,7 +57,9 @@ fn leaf(value: &Value, out: &mut Vec<u8>) {
 }
 
 /// Takes out what only a server says, and spells `stringData` as what the server stores (`KUBERNETES.md` 12).
-pub(super) fn clean(value: &mut Value) -> Result<(), Problem> {
+///
+/// What is encrypted stays where it is: its place is a part of what it was encrypted with.
+pub(super) fn clean(value: &mut Value, encrypted: bool) -> Result<(), Problem> {
     let Some(object) = value.as_object_mut() else { return Err(Problem::NoObject) };
     object.remove("status");
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -70,7 +72,7 @@ pub(super) fn clean(value: &mut Value) -> Result<(), Problem> {
     }
     let secret = object.get("kind").and_then(Value::as_str) == Some("Secret")
         && object.get("apiVersion").and_then(Value::as_str) == Some("v1");
-    if secret { encode(object) } else { Ok(()) }
+    if secret && !encrypted { encode(object) } else { Ok(()) }
 }
 
 fn encode(secret: &mut Map<String, Value>) -> Result<(), Problem> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use canonical::{canonical, digest};
 pub use nature::{Side, holds, nature};
-pub use parse::{ManifestError, Problem, parse};
+pub use parse::{ManifestError, Problem, parse, yaml};
 
 use crate::core::effect_kubernetes as rules;
 use crate::core::resource::{Digest, Id, Nature};
@@ -62,6 +62,8 @@ pub struct Object {
     pub nature: Nature,
     /// Lower ranks are written first and deleted last.
     pub rank: u8,
+    /// Whether SOPS encrypted it.
+    pub encrypted: bool,
 }
 
 impl Object {
@@ -73,11 +75,12 @@ impl Object {
         let (group, kind) = parse::kind_of(&value)?;
         let name = parse::name_of(&value)?;
         let namespace = parse::settle_namespace(&mut value, &group, &kind, namespace)?;
-        canonical::clean(&mut value)?;
+        let encrypted = value.pointer("/sops/mac").is_some() || value.pointer("/sops/version").is_some();
+        canonical::clean(&mut value, encrypted)?;
         let json: Arc<[u8]> = canonical(&value).into();
         let nature = nature(&value, Side::Wanted);
         let rank = rules::rank(&group, &kind);
         let key = Key { group, kind, namespace, name };
-        Ok(Self { id: key.id(), key, digest: digest(&json), json, nature, rank })
+        Ok(Self { id: key.id(), key, digest: digest(&json), json, nature, rank, encrypted })
     }
 }

@@ -58,7 +58,7 @@ const LISTS_DEEP: usize = 8;
 pub fn parse(bytes: &[u8], json: bool, namespace: &str) -> Result<Vec<Object>, ManifestError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| ManifestError { document: 1, problem: Problem::Syntax(error.to_string()) })?;
-    let documents = if json { json_documents(text) } else { yaml_documents(text) }?;
+    let documents = if json { json_documents(text) } else { yaml(text) }?;
     let mut objects = Vec::new();
     for (at, document) in documents.into_iter().enumerate() {
         unfold(document, namespace, 0, &mut objects).map_err(|problem| ManifestError { document: at + 1, problem })?;
@@ -76,8 +76,11 @@ fn json_documents(text: &str) -> Result<Vec<Value>, ManifestError> {
         .collect()
 }
 
-/// YAML 1.1 as the API server's own reader takes it: `0777` is octal, `yes` is a boolean, a repeated key is an error.
-fn yaml_documents(text: &str) -> Result<Vec<Value>, ManifestError> {
+/// Reads YAML 1.1 as the API server's own reader takes it: `0777` is octal, `yes` is a boolean, a repeated key is an error.
+///
+/// # Errors
+/// The document that does not parse, and why.
+pub fn yaml(text: &str) -> Result<Vec<Value>, ManifestError> {
     let mut options = serde_saphyr::Options::default();
     options.legacy_octal_numbers = true;
     options.strict_booleans = false;

@@ -1,7 +1,7 @@
 //! What changes inside the files that two commits both want, read where the trees differ and nowhere else.
 
 use super::objects::Change;
-use super::{Render, RenderError, Renderer, WantChange, field_changes};
+use super::{RenderError, Renderer, WantChange, field_changes};
 use crate::core::commit::CommitId;
 use crate::core::plan::Details;
 use crate::core::resource::Id;
@@ -31,10 +31,10 @@ impl Renderer {
         new: &CommitId,
         look: Look,
     ) -> Result<(Vec<WantChange>, Details), RenderError> {
-        let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
-        if let Some(objects) = self.objects(trees) {
-            return Ok(split(objects.changes(old, new)?, look));
+        if let Some(changed) = self.objects_changed(trees, old, new) {
+            return Ok(split(changed?, look));
         }
+        let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
         let mut updates = Vec::new();
         let mut seen = |id: &Id, old: Side, new: Side| {
             if let (Some(old), Some(new)) = (old, new)
@@ -43,9 +43,7 @@ impl Renderer {
                 updates.push((id.clone(), old, new));
             }
         };
-        let changes = match self.kind {
-            Render::Plain => self.plain(trees).changes_seen(old, new, &mut seen)?,
-        };
+        let changes = self.plain(trees).changes_seen(old, new, &mut seen)?;
         let mut details = Details::new();
         for (id, old, new) in updates {
             let read = |side| read(trees, side, look.bytes).map_err(|error| RenderError::at(id.as_str(), error.into()));

@@ -88,6 +88,42 @@ pub enum Problem {
     /// A symbolic link where a manifest should be.
     #[error("a manifest cannot be a symbolic link; put the file itself there")]
     LinkToManifest,
+    /// What a program built has a document that is no object.
+    #[error("what it builds is wrong: {0}")]
+    Built(ManifestError),
+    /// A reference that leads out of the repository, or to nothing in it.
+    #[error("{0:?} is not in this repository at this commit; nothing is fetched from elsewhere: put a copy there")]
+    Elsewhere(String),
+    /// There is no kustomization.
+    #[error("there is no kustomization.yaml; name a directory that has one, or set `render: {{ plain: {{}} }}`")]
+    NoKustomization,
+    /// There is no chart.
+    #[error("there is no Chart.yaml; name the chart's directory, or set `render: {{ plain: {{}} }}`")]
+    NoChart,
+    /// Something that would be executed, or fetched.
+    #[error(
+        "`{0}` is refused: nothing that a repository contains is executed or fetched; render it, and commit the result"
+    )]
+    Executes(&'static str),
+    /// The same tree rendered twice differs.
+    #[error("rendering it twice differs ({0} is not the same); take out what is random or tells the time")]
+    Undetermined(Id),
+    /// A program that is needed is not there.
+    #[error("{name} cannot be run: {why}; install it ({get}), or say where it is with `program`")]
+    ProgramMissing {
+        /// Which program.
+        name: &'static str,
+        /// Why not.
+        why: String,
+        /// Where to get it.
+        get: &'static str,
+    },
+    /// A program failed.
+    #[error("{0}")]
+    Program(String),
+    /// An object is encrypted, and nothing says how to decrypt it.
+    #[error("{0} is encrypted with SOPS; say `sops: {{ ageKeyFile: … }}` under `render`")]
+    Encrypted(Id),
     /// An object could not be read.
     #[error(transparent)]
     Tree(TreeError),
@@ -112,6 +148,15 @@ impl Problem {
             Self::Manifest(_) => "manifest",
             Self::Twice { .. } => "twice",
             Self::LinkToManifest => "link_to_manifest",
+            Self::Built(_) => "built",
+            Self::Elsewhere(_) => "elsewhere",
+            Self::NoKustomization => "no_kustomization",
+            Self::NoChart => "no_chart",
+            Self::Executes(_) => "executes",
+            Self::Undetermined(_) => "undetermined",
+            Self::ProgramMissing { .. } => "program_missing",
+            Self::Program(_) => "program",
+            Self::Encrypted(_) => "encrypted",
             Self::Tree(_) => "tree",
         }
     }

@@ -7,6 +7,7 @@
 //! What a file is depends on the kind of target: for a directory each file is a resource; for a cluster each object in it
 //! is one ([`Rules::Kubernetes`]).
 
+pub mod built;
 mod details;
 mod error;
 mod fields;
@@ -14,17 +15,23 @@ mod lines;
 mod objects;
 mod plain;
 mod redact;
+mod sops;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_built;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use built::{Build, Builder};
+pub use built::{Helm, Kustomize, Program};
 pub use details::Look;
 pub use error::{Problem, RenderError};
 pub use fields::field_changes;
+pub use sops::Sops;
 
 use crate::core::commit::CommitId;
 use crate::core::effect::Rules;
@@ -32,12 +39,26 @@ use crate::core::resource::{Desired, Digest, FieldChange, Id};
 use crate::core::spelling::{bytes_from_id, id_from_bytes};
 use crate::core::tree::{Kind, Oid, TreeError, Trees, lookup, show};
 
-/// How a tree becomes resources. Kustomize, Helm and sops are further kinds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// How a tree becomes resources.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Render {
-    /// Each file under the source path is one resource, as it is.
+    /// Each file under the source path is one resource, as it is; for a cluster each object in its manifests.
     #[default]
     Plain,
+    /// What kustomize builds of it.
+    Kustomize(Kustomize),
+    /// What Helm renders of the chart that it is.
+    Helm(Helm),
+}
+
+impl Render {
+    const fn builder(&self) -> Option<Builder<'_>> {
+        match self {
+            Self::Plain => None,
+            Self::Kustomize(kustomize) => Some(Builder::Kustomize(kustomize)),
+            Self::Helm(helm) => Some(Builder::Helm(helm)),
+        }
+    }
 }
 
 /// What a render may cost; beyond, it is an error rather than a surprise.
@@ -71,6 +92,13 @@ pub enum Content {
     },
     /// A symbolic link.
     Link(Vec<u8>),
+    /// An object of a cluster.
+    Object {
+        /// Its canonical form, decrypted.
+        json: Vec<u8>,
+        /// Its desired digest: of what is committed.
+        digest: Digest,
+    },
 }
 
 impl std::fmt::Debug for Content {
@@ -79,6 +107,7 @@ impl std::fmt::Debug for Content {
         match self {
             Self::File { bytes, executable } => write!(f, "File({} bytes, executable: {executable})", bytes.len()),
             Self::Link(target) => write!(f, "Link({} bytes)", target.len()),
+            Self::Object { json, digest } => write!(f, "Object({} bytes, {digest})", json.len()),
         }
     }
 }
@@ -95,6 +124,8 @@ pub struct Renderer {
     lenient: bool,
     facts: plain::Facts,
     files: objects::Files,
+    sops: Option<Sops>,
+    decrypted: sops::Decrypted,
     recent: Mutex<VecDeque<Kept>>,
 }
 
@@ -104,10 +135,15 @@ struct Kept {
     desired: Arc<Desired>,
     /// Its objects, where it is of a cluster.
     objects: Option<Arc<objects::Rendered>>,
+    /// Whether it was rendered twice, and was the same.
+    twice: bool,
 }
 
 /// Whole states that are kept: the accepted one, the tip, and some between while a range is judged.
 const RECENT: usize = 4;
+
+/// The same of what a program builds, which costs more to have again than to keep.
+const RECENT_BUILT: usize = 32;
 
 /// Where objects go that name no namespace, unless the target says so.
 const NAMESPACE: &str = "default";
@@ -129,6 +165,8 @@ impl Renderer {
             lenient: false,
             facts: plain::Facts::default(),
             files: objects::Files::default(),
+            sops: None,
+            decrypted: sops::Decrypted::default(),
             recent: Mutex::default(),
         })
     }
@@ -149,6 +187,24 @@ impl Renderer {
         self
     }
 
+    /// Decrypts objects that SOPS encrypted.
+    #[must_use]
+    pub fn with_sops(mut self, sops: Option<Sops>) -> Self {
+        self.sops = sops;
+        self
+    }
+
+    /// Names the renderer and its version, as far as it can be told: another one may render differently.
+    pub fn identity(&self) -> Option<String> {
+        match self.kind.builder() {
+            None => Some("plain 1".to_owned()),
+            Some(builder) => {
+                let version = built::Programs.version(builder.program()).ok()?;
+                Some(format!("{} {version}", builder.name()))
+            }
+        }
+    }
+
     /// Passes over files that are no manifests: only for looking at a past that nobody will converge to.
     #[must_use]
     pub fn lenient(mut self) -> Self {
@@ -156,16 +212,20 @@ impl Renderer {
         self
     }
 
-    /// Renders everything that a commit wants, sorted by identity.
+    /// Renders everything that a commit wants, sorted by identity. What a program builds is built twice, and must be the same
+    /// (`GUARDS.md` 2, RENDER).
     pub fn render(&self, trees: &dyn Trees, commit: &CommitId) -> Result<Arc<Desired>, RenderError> {
-        self.kept(trees, commit).map(|kept| kept.desired)
+        self.kept(trees, commit, true).map(|kept| kept.desired)
     }
 
-    fn kept(&self, trees: &dyn Trees, commit: &CommitId) -> Result<Kept, RenderError> {
+    fn kept(&self, trees: &dyn Trees, commit: &CommitId, twice: bool) -> Result<Kept, RenderError> {
+        if let Some(builder) = self.kind.builder() {
+            return self.kept_built(trees, commit, builder, twice);
+        }
         let source = self.source(trees, commit)?;
         let inputs = self.inputs(source);
-        if let Some(known) = self.recent().iter().find(|known| known.desired.inputs == inputs) {
-            return Ok(known.clone());
+        if let Some(known) = self.known(inputs) {
+            return Ok(known);
         }
         let (wants, objects) = match self.objects(trees) {
             None => (self.plain(trees).all(source)?, None),
@@ -174,37 +234,106 @@ impl Renderer {
                 (rendered.wants(), Some(rendered))
             }
         };
-        let kept = Kept { desired: Arc::new(Desired { inputs, wants }), objects };
+        Ok(self.keep(Kept { desired: Arc::new(Desired { inputs, wants }), objects, twice: true }, RECENT))
+    }
+
+    fn kept_built(
+        &self,
+        trees: &dyn Trees,
+        commit: &CommitId,
+        builder: Builder<'_>,
+        twice: bool,
+    ) -> Result<Kept, RenderError> {
+        let build = self.build(trees, commit)?;
+        let prepared = builder.prepare(&build)?;
+        let known = self.known(prepared.inputs);
+        if let Some(known) = known.clone().filter(|known| known.twice || !twice) {
+            return Ok(known);
+        }
+        let origin = show(&self.path);
+        let once = || {
+            let objects = builder.build(&build, &prepared)?;
+            let fail = |problem| RenderError { path: origin.clone(), problem };
+            let opened = objects.into_iter().map(|object| self.secrets().open(object).map_err(fail));
+            objects::Rendered::of_built(opened.collect::<Result<_, _>>()?, &origin)
+        };
+        let rendered = match known.and_then(|known| known.objects) {
+            Some(rendered) => rendered,
+            None => Arc::new(once()?),
+        };
+        if twice && let Some(id) = once()?.differs(&rendered) {
+            return Err(RenderError { path: origin, problem: Problem::Undetermined(id) });
+        }
+        let desired = Arc::new(Desired { inputs: prepared.inputs, wants: rendered.wants() });
+        Ok(self.keep(Kept { desired, objects: Some(rendered), twice }, RECENT_BUILT))
+    }
+
+    fn build<'a>(&'a self, trees: &'a dyn Trees, commit: &CommitId) -> Result<Build<'a>, RenderError> {
+        let root =
+            trees.tree_of(commit).map_err(|error| RenderError { path: show(&self.path), problem: error.into() })?;
+        let (limits, namespace) = (&self.limits, &*self.namespace);
+        Ok(Build { trees, root, path: &self.path, limits, namespace })
+    }
+
+    fn known(&self, inputs: Digest) -> Option<Kept> {
+        self.recent().iter().find(|known| known.desired.inputs == inputs).cloned()
+    }
+
+    fn keep(&self, kept: Kept, most: usize) -> Kept {
         let mut recent = self.recent();
-        recent.truncate(RECENT - 1);
+        recent.retain(|known| known.desired.inputs != kept.desired.inputs);
+        recent.truncate(most - 1);
         recent.push_front(kept.clone());
-        Ok(kept)
+        kept
     }
 
     /// Hashes what a commit's rendering depends on, without rendering: equal inputs render equally.
     pub fn inputs_at(&self, trees: &dyn Trees, commit: &CommitId) -> Result<Digest, RenderError> {
-        Ok(self.inputs(self.source(trees, commit)?))
+        match self.kind.builder() {
+            Some(builder) => Ok(builder.prepare(&self.build(trees, commit)?)?.inputs),
+            None => Ok(self.inputs(self.source(trees, commit)?)),
+        }
     }
 
     /// Returns what differs between two commits, sorted by identity, at the cost of what differs.
     ///
     /// A source path that is missing at one of them counts as empty there, so that what this takes away is seen.
     pub fn changes(&self, trees: &dyn Trees, old: &CommitId, new: &CommitId) -> Result<Vec<WantChange>, RenderError> {
-        let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
-        match self.objects(trees) {
-            None => self.plain(trees).changes(old, new),
-            Some(objects) => Ok(objects.changes(old, new)?.into_iter().map(|change| change.change).collect()),
+        if let Some(changed) = self.objects_changed(trees, old, new) {
+            return Ok(changed?.into_iter().map(|change| change.change).collect());
         }
+        let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
+        self.plain(trees).changes(old, new)
+    }
+
+    /// Returns what differs between two commits with the bytes of both sides, where it is about objects.
+    fn objects_changed(
+        &self,
+        trees: &dyn Trees,
+        old: &CommitId,
+        new: &CommitId,
+    ) -> Option<Result<Vec<objects::Change>, RenderError>> {
+        if self.kind.builder().is_some() {
+            let side = |commit: &CommitId| match self.kept(trees, commit, false) {
+                Ok(kept) => Ok(kept.objects.unwrap_or_default()),
+                Err(error) if error.is_path_missing() => Ok(Arc::default()),
+                Err(error) => Err(error),
+            };
+            return Some(side(old).and_then(|old| Ok(old.changes(&*side(new)?))));
+        }
+        let objects = self.objects(trees)?;
+        let side = |commit: &CommitId| self.source_or_none(trees, commit);
+        Some(side(old).and_then(|old| objects.changes(old, side(new)?)))
     }
 
     /// Reads what a commit wants written for one resource.
     pub fn content(&self, trees: &dyn Trees, commit: &CommitId, id: &Id) -> Result<Content, RenderError> {
         let fail = |problem| RenderError::at(id.as_str(), problem);
         if self.rules == Rules::Kubernetes {
-            let kept = self.kept(trees, commit)?;
-            let json = kept.objects.as_ref().and_then(|objects| objects.json(id));
-            let json = json.ok_or_else(|| fail(Problem::NotWanted))?;
-            return Ok(Content::File { bytes: json.to_vec(), executable: false });
+            let kept = self.kept(trees, commit, false)?;
+            let object = kept.objects.as_ref().and_then(|objects| objects.object(id));
+            let object = object.ok_or_else(|| fail(Problem::NotWanted))?;
+            return Ok(Content::Object { json: object.json.to_vec(), digest: object.digest });
         }
         let path = bytes_from_id(id).map_err(|_| fail(Problem::NotWanted))?;
         let source = self.source(trees, commit)?;
@@ -260,11 +389,8 @@ impl Renderer {
 
     /// The version changes with every release: a new one may render differently, and must be judged like a commit.
     fn inputs(&self, source: Oid) -> Digest {
-        let name: &[u8] = match self.kind {
-            Render::Plain => b"plain",
-        };
         let version = if self.rules == Rules::Kubernetes { objects::VERSION } else { plain::VERSION };
-        Digest::of_parts([name, version, self.namespace.as_bytes(), &self.path, source.as_bytes()])
+        Digest::of_parts([&b"plain"[..], version, self.namespace.as_bytes(), &self.path, source.as_bytes()])
     }
 
     /// Returns what renders objects, where that is what is wanted.
@@ -276,7 +402,13 @@ impl Renderer {
             namespace: &self.namespace,
             lenient: self.lenient,
             files: &self.files,
+            secrets: self.secrets(),
         })
+    }
+
+    fn secrets(&self) -> sops::Secrets<'_> {
+        let (sops, known) = (self.sops.as_ref(), &self.decrypted);
+        sops::Secrets { sops, known, namespace: &self.namespace }
     }
 
     fn plain<'a>(&'a self, trees: &'a dyn Trees) -> plain::Plain<'a> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::sops::Secrets;
 use super::{Limits, Problem, RenderError, WantChange};
 use crate::core::resource::{Id, Want};
 use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
@@ -34,7 +35,7 @@ pub(super) struct Found {
 
 impl Found {
     fn want(&self) -> Want {
-        let Object { id, key: _, json: _, digest, nature, rank } = &self.object;
+        let Object { id, key: _, json: _, digest, nature, rank, encrypted: _ } = &self.object;
         Want { id: id.clone(), digest: *digest, nature: nature.clone(), rank: *rank, origin: self.origin.clone() }
     }
 }
@@ -57,12 +58,22 @@ impl Rendered {
         Ok(Self(all))
     }
 
+    /// Takes what a program built: every object comes from the directory as a whole.
+    pub(super) fn of_built(objects: Vec<Object>, origin: &Arc<str>) -> Result<Self, RenderError> {
+        Self::of(objects.into_iter().map(|object| Found { object, origin: origin.clone() }))
+    }
+
     pub(super) fn wants(&self) -> Vec<Want> {
         self.0.values().map(Found::want).collect()
     }
 
-    pub(super) fn json(&self, id: &Id) -> Option<Arc<[u8]>> {
-        self.0.get(id).map(|found| found.object.json.clone())
+    pub(super) fn object(&self, id: &Id) -> Option<&Object> {
+        self.0.get(id).map(|found| &found.object)
+    }
+
+    /// Finds an object that is not the same in another state.
+    pub(super) fn differs(&self, other: &Self) -> Option<Id> {
+        self.changes(other).into_iter().next().map(|change| change.change.id)
     }
 
     /// Returns what differs, each side with its bytes.
@@ -102,6 +113,7 @@ pub(super) struct Objects<'a> {
     /// Whether files that are no manifests are passed over: only for looking at a past that nobody will converge to.
     pub(super) lenient: bool,
     pub(super) files: &'a Files,
+    pub(super) secrets: Secrets<'a>,
 }
 
 impl Objects<'_> {
@@ -136,7 +148,11 @@ impl Objects<'_> {
             Kind::Submodule | Kind::Tree => return Err(at(Problem::Submodule)),
         }
         let parsed = self.parse(oid, path.ends_with(b".json")).map_err(at)?;
-        Ok(parsed.iter().map(|object| Found { object: object.clone(), origin: origin.clone() }).collect())
+        let open = |object: &Object| {
+            let object = self.secrets.open(object.clone()).map_err(at)?;
+            Ok(Found { object, origin: origin.clone() })
+        };
+        parsed.iter().map(open).collect()
     }
 
     fn parse(&self, oid: Oid, json: bool) -> Result<Parsed, Problem> {

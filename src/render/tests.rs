@@ -13,28 +13,28 @@ use crate::core::tree::{Kind, Oid, TreeError, Trees};
 
 /// Trees and blobs by made-up ids; a commit is the hexadecimal id of its tree.
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     trees: HashMap<Oid, Arc<[u8]>>,
     blobs: HashMap<Oid, Vec<u8>>,
     reads: Cell<usize>,
 }
 
-enum Node<'a> {
+pub(super) enum Node<'a> {
     Blob(Kind, &'a [u8]),
     Tree(Vec<(&'a [u8], Self)>),
     Submodule,
 }
 
-fn file(content: &str) -> Node<'_> {
+pub(super) fn file(content: &str) -> Node<'_> {
     Node::Blob(Kind::File, content.as_bytes())
 }
 
-fn tree<'a>(entries: impl IntoIterator<Item = (&'a str, Node<'a>)>) -> Node<'a> {
+pub(super) fn tree<'a>(entries: impl IntoIterator<Item = (&'a str, Node<'a>)>) -> Node<'a> {
     Node::Tree(entries.into_iter().map(|(name, node)| (name.as_bytes(), node)).collect())
 }
 
 impl Memory {
-    fn commit(&mut self, root: &Node<'_>) -> CommitId {
+    pub(super) fn commit(&mut self, root: &Node<'_>) -> CommitId {
         CommitId::new(self.add(root).1.to_string())
     }
 
@@ -103,7 +103,7 @@ fn plain(path: &str) -> Renderer {
     Renderer::new(Render::Plain, path, Limits::default()).unwrap()
 }
 
-fn names(wants: &[Want]) -> Vec<&str> {
+pub(super) fn names(wants: &[Want]) -> Vec<&str> {
     wants.iter().map(|want| want.id.as_str()).collect()
 }
 
@@ -455,10 +455,10 @@ fn of_manifests_each_object_is_a_want_and_other_files_are_none_of_ours() {
     let desired = manifests().render(&memory, &commit).unwrap();
     assert_eq!(names(&desired.wants), ["/ConfigMap/default/a", "/ConfigMap/default/b", "/Namespace//c"]);
     assert_eq!(&*desired.wants[0].origin, "apps/both.yaml");
-    let Content::File { bytes, .. } = manifests().content(&memory, &commit, &desired.wants[0].id).unwrap() else {
-        panic!("an object is bytes")
+    let Content::Object { json, digest } = manifests().content(&memory, &commit, &desired.wants[0].id).unwrap() else {
+        panic!("it is an object")
     };
-    assert_eq!(crate::manifest::digest(&bytes), desired.wants[0].digest);
+    assert_eq!((digest, crate::manifest::digest(&json)), (desired.wants[0].digest, digest));
     let elsewhere = manifests().with_namespace(Some("shop")).render(&memory, &commit).unwrap();
     assert_eq!(elsewhere.wants[0].id.as_str(), "/ConfigMap/shop/a");
 }

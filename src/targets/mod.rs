@@ -20,7 +20,6 @@
 pub mod directory;
 pub mod exec;
 pub mod kubernetes;
-mod process;
 mod wake;
 
 use std::path::{Path, PathBuf};
@@ -34,8 +33,8 @@ use crate::core::effect::Rules;
 use crate::core::op::Op;
 use crate::core::rehearse::Rehearsals;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Observed};
-use crate::core::spelling::{file_digest, link_digest};
-use crate::core::write::{Content, Outcome, WriteOp};
+use crate::core::spelling::file_digest;
+use crate::core::write::{Outcome, WriteOp};
 
 pub use directory::Recovery;
 pub use wake::WatchState;
@@ -211,15 +210,6 @@ impl Target {
             Self::Directory(kept) => kept.directory().settle_health(ids),
             Self::Kubernetes(cluster) => cluster.health(ids),
             Self::Exec(exec) => exec.health(ids),
-        }
-    }
-
-    /// Returns the desired digest that a content has; nothing if there is none that can be relied on.
-    pub fn digest_of(&self, content: &Content) -> Option<Digest> {
-        match (self, content) {
-            (Self::Kubernetes(_), Content::File { bytes, .. }) => Some(crate::manifest::digest(bytes)),
-            (_, Content::File { bytes, executable }) => content_digest(bytes, *executable),
-            (_, Content::Link(target)) => Some(link_digest(target)),
         }
     }
 

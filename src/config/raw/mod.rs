@@ -175,12 +175,47 @@ pub struct RawCredentials {
 pub struct RawRender {
     /// Every file is a resource, or declares some.
     pub plain: Option<RawPlain>,
-    /// Not in this build.
-    pub kustomize: Option<Opaque>,
-    /// Not in this build.
-    pub helm: Option<Opaque>,
-    /// Not in this build.
-    pub sops: Option<Opaque>,
+    /// The path is a kustomization (a cluster's targets alone).
+    pub kustomize: Option<RawKustomize>,
+    /// The path is a Helm chart (a cluster's targets alone).
+    pub helm: Option<RawHelm>,
+    /// How objects are decrypted that SOPS encrypted (a cluster's targets alone).
+    pub sops: Option<RawSops>,
+}
+
+/// How kustomize is run.
+#[derive(Deserialize, JsonSchema, Debug, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawKustomize {
+    /// Where the program is. Default: `kustomize` in `PATH`.
+    pub program: Option<String>,
+}
+
+/// How Helm is run.
+#[derive(Deserialize, JsonSchema, Debug, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawHelm {
+    /// Where the program is. Default: `helm` in `PATH`.
+    pub program: Option<String>,
+    /// The release's name. Default: the application's.
+    pub release_name: Option<String>,
+    /// Files of values in the repository, relative to the chart, later ones winning.
+    pub values_files: Option<Vec<String>>,
+    /// Whether the chart's `crds/` are desired too. Default false.
+    pub include_crds: Option<bool>,
+    /// The version of Kubernetes that templates see. Default: Helm's own.
+    pub kube_version: Option<String>,
+}
+
+/// How SOPS is run.
+#[derive(Deserialize, JsonSchema, Debug, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawSops {
+    /// Where the program is. Default: `sops` in `PATH`.
+    pub program: Option<String>,
+    /// The file with the age identity.
+    #[schemars(required)]
+    pub age_key_file: Option<String>,
 }
 
 /// Options of plain files: none yet.

@@ -136,15 +136,6 @@ pub enum RawWindows {
     /// A length such as `1h` to a number.
     Windows(BTreeMap<String, NumberOrDisabled>),
 }
-
-/// Anything: kept for a message, not read.
-#[derive(Deserialize, JsonSchema, Debug, Clone)]
-#[serde(transparent)]
-pub struct Opaque(
-    #[expect(dead_code, reason = "what stands there is not supported, whatever it is")]
-    serde_json::Map<String, serde_json::Value>,
-);
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,6 +67,16 @@ pub(in crate::config) fn application(
     }
     let freeze = freeze.as_ref().and_then(freeze_of);
     let source = from.as_ref().and_then(|raw| source(&scope.key("source"), raw));
+    let objects = to.as_ref().is_some_and(|to| to.kubernetes.is_some());
+    if let Some(source) =
+        source.as_ref().filter(|source| !objects && (source.render.as_str() != "plain" || source.sops.is_some()))
+    {
+        let what = format!(
+            "{} renders objects of a cluster",
+            if source.sops.is_some() { "sops" } else { source.render.as_str() }
+        );
+        scope.key("source").key("render").error(what, "write `plain: {}` alone for this target");
+    }
     let target = to.as_ref().and_then(|raw| target(&scope.key("target"), raw));
     match &target {
         Some(Target::Directory(_)) => identities_of_a_directory(&scope, &guards),

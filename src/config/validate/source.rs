@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Scope, absolute, host_of, is_loopback, without_password};
-use crate::config::raw::{RawCredentials, RawRender, RawSource};
-use crate::config::validated::{Credentials, Render, Source, Transport};
+use crate::config::raw::{RawCredentials, RawHelm, RawKustomize, RawRender, RawSops, RawSource};
+use crate::config::validated::{Credentials, Helm, Render, Sops, Source, Transport};
 
 /// Two minutes: a fetch of a large range over a slow line takes tens of seconds, and a hung one must end within an interval.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
@@ -15,7 +15,7 @@ pub(super) fn source(scope: &Scope<'_>, raw: &RawSource) -> Option<Source> {
     let branch = branch.as_deref().unwrap_or("main");
     check_branch(&scope.key("branch"), branch);
     let path = clean_path(&scope.key("path"), path.as_deref().unwrap_or("."));
-    let render = render.as_ref().map(|raw| check_render(&scope.key("render"), raw)).unwrap_or_default();
+    let (render, sops) = render.as_ref().map(|raw| check_render(&scope.key("render"), raw)).unwrap_or_default();
     let timeout = scope.nonzero_or("timeout", timeout.as_ref(), FETCH_TIMEOUT);
     let ca_file = scope.path_of("caFile", ca_file.as_ref());
     let (url, transport) = repository(&scope.key("url"), url.as_deref()?);
@@ -39,6 +39,7 @@ pub(super) fn source(scope: &Scope<'_>, raw: &RawSource) -> Option<Source> {
         ca_file,
         timeout,
         render,
+        sops,
     })
 }
 
@@ -127,18 +128,52 @@ fn clean_path(scope: &Scope<'_>, path: &str) -> String {
     parts.join("/")
 }
 
-fn check_render(scope: &Scope<'_>, raw: &RawRender) -> Render {
+fn check_render(scope: &Scope<'_>, raw: &RawRender) -> (Render, Option<Sops>) {
     let RawRender { plain, kustomize, helm, sops } = raw;
-    let asked = [("kustomize", kustomize), ("helm", helm), ("sops", sops)];
-    for (name, _) in asked.iter().filter(|(_, options)| options.is_some()) {
-        scope
-            .key(name)
-            .error("is not supported by this build", "write `plain: {}` and keep what it renders to in the repository");
+    let given = [plain.is_some(), kustomize.is_some(), helm.is_some()].into_iter().filter(|given| *given).count();
+    if given != 1 {
+        scope.error(
+            "says not one renderer",
+            "write exactly one of `plain: {}`, `kustomize: {}` and `helm: {}`, or take it out",
+        );
     }
-    if plain.is_none() && asked.iter().all(|(_, options)| options.is_none()) {
-        scope.error("says no renderer", "write `render: {plain: {}}`, or take it out");
+    let render = match (kustomize, helm) {
+        (Some(RawKustomize { program }), _) => {
+            Render::Kustomize { program: scope.key("kustomize").path_of("program", program.as_ref()) }
+        }
+        (None, Some(raw)) => Render::Helm(check_helm(&scope.key("helm"), raw)),
+        (None, None) => Render::Plain,
+    };
+    let sops = sops.as_ref().and_then(|RawSops { program, age_key_file }| {
+        let scope = scope.key("sops");
+        let program = scope.path_of("program", program.as_ref());
+        Some(Sops { program, age_key_file: scope.path_of("ageKeyFile", age_key_file.as_ref())? })
+    });
+    (render, sops)
+}
+
+fn check_helm(scope: &Scope<'_>, raw: &RawHelm) -> Helm {
+    let RawHelm { program, release_name, values_files, include_crds, kube_version } = raw;
+    for file in values_files.iter().flatten() {
+        if file.starts_with('/') || file.contains("://") {
+            let scope = scope.key("valuesFiles");
+            scope.error(format!("{file:?} is not in the repository"), "write paths relative to the chart");
+        }
     }
-    Render::Plain
+    let option = |text: &Option<String>| text.as_deref().is_some_and(|text| text.starts_with('-') || text.is_empty());
+    if option(release_name) {
+        scope.key("releaseName").error("is no name", "write lower case letters, digits and hyphens");
+    }
+    if option(kube_version) {
+        scope.key("kubeVersion").error("is no version", "write one such as `1.36.0`");
+    }
+    Helm {
+        program: scope.path_of("program", program.as_ref()),
+        release: release_name.clone(),
+        values_files: values_files.clone().unwrap_or_default(),
+        include_crds: include_crds.unwrap_or(false),
+        kube_version: kube_version.clone(),
+    }
 }
 
 fn check_credentials(scope: &Scope<'_>, raw: &RawCredentials, url: &str, transport: Transport) -> Credentials {

@@ -379,7 +379,9 @@ fn decide(
     // Another path or renderer is what the ledger is about once everything is as it wants it, and not before: what is left of
     // a rollout that was cancelled is held again.
     let moved_in = inputs.reconfigured.is_some() && judgement.is_settled(&inputs);
-    if state.app.identity.is_none() || moved_in {
+    // What renders is not known while its program is missing.
+    let first = state.app.identity.is_none() && !settings.identity.renderer.is_empty();
+    if first || moved_in {
         judgement.facts.push(Fact::Identified { identity: settings.identity.clone() });
     }
     range::name_poison(&mut judgement, state, &commits);

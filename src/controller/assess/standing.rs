@@ -25,8 +25,9 @@ pub(super) fn identity_reasons(settings: &Settings, state: &State) -> (Option<Re
         Reason::new("configuration", message)
     });
     let path = (known.path != now.path).then(|| format!("path {:?} instead of {:?}", &*now.path, &*known.path));
-    let renderer =
-        (known.renderer != now.renderer).then(|| format!("renderer {} instead of {}", now.renderer, known.renderer));
+    // While the program is not there, nothing renders; it is not another one.
+    let other = known.renderer != now.renderer && !now.renderer.is_empty();
+    let renderer = other.then(|| format!("renderer {} instead of {}", now.renderer, known.renderer));
     let changed = path.map(|what| ("configuration", what)).or_else(|| renderer.map(|what| ("renderer", what)));
     (history, changed.map(|(code, what)| Reason::new(code, format!("the configuration changed: {what}"))))
 }

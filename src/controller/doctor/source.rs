@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::Notes;
 use crate::config::{Application, Config, Credentials, Transport};
 use crate::controller::live::remote_of;
+use crate::controller::rendering;
 use crate::core::guards::Mode;
 use crate::core::resource::Id;
 use crate::git::{self, FetchError, Glimpse};
-use crate::render::{self, Renderer};
 
 /// A check must end while somebody watches; a first fetch may take longer, which is no fault.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,8 +117,8 @@ pub(super) fn source(app: &Application, looked: &Looked, notes: &mut Notes<'_>) 
         }
     };
     let path = if source.path.is_empty() { "the root" } else { &source.path };
-    let renderer = match Renderer::new(render::Render::Plain, &source.path, render::Limits::default()) {
-        Ok(renderer) => renderer.with_rules(crate::targets::rules(&app.target)).with_namespace(app.target.namespace()),
+    let renderer = match rendering::renderer(app) {
+        Ok(renderer) => renderer,
         Err(error) => {
             notes.problem(place, error.to_string(), "correct `source.path`");
             return wanted;

@@ -8,10 +8,12 @@ use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
 use crate::core::op::{Class, Op, Verb};
 use crate::core::plan::Details;
-use crate::core::resource::{FieldChange, Id};
+use crate::core::resource::{Digest, FieldChange, Id};
+use crate::core::spelling::link_digest;
 use crate::core::state::State;
 use crate::core::write::{Content, WriteOp};
 use crate::render;
+use crate::targets::content_digest;
 
 /// Files larger than this are not shown as differences.
 const SHOWN_BYTES: u64 = 256 * 1024;
@@ -82,6 +84,7 @@ impl Live {
         match self.content(&source.commit, &op.id)? {
             render::Content::File { bytes, .. } => Ok(Some(bytes)),
             render::Content::Link(target) => Ok(Some(target)),
+            render::Content::Object { json, .. } => Ok(Some(json)),
         }
     }
 
@@ -90,28 +93,39 @@ impl Live {
             render::Content::File { bytes, .. } if bytes.len() as u64 <= SHOWN_BYTES => Some(bytes),
             render::Content::File { .. } => None,
             render::Content::Link(target) => Some(target),
+            render::Content::Object { json, .. } => Some(json).filter(|json| json.len() as u64 <= SHOWN_BYTES),
         }
     }
 
-    /// Makes one write of an operation, with the bytes that its commit wants.
+    /// Makes one write of an operation, with the bytes that its commit wants; returns their desired digest too.
     ///
     /// # Errors
     /// Why the bytes cannot be read; then nothing is to be written.
-    pub(super) fn write_op(&self, op: &Op) -> Result<WriteOp, Arc<str>> {
-        let content = match &op.source {
-            None => None,
-            Some(source) => Some(match self.content(&source.commit, &op.id)? {
-                render::Content::File { bytes, executable } => Content::File { bytes: bytes.into(), executable },
-                render::Content::Link(target) => Content::Link(target.into()),
-            }),
+    pub(super) fn write_op(&self, op: &Op) -> Result<(WriteOp, Option<Digest>), Arc<str>> {
+        let (content, digest) = match &op.source {
+            None => (None, None),
+            Some(source) => match self.content(&source.commit, &op.id)? {
+                render::Content::File { bytes, executable } => {
+                    let digest = content_digest(&bytes, executable);
+                    (Some(Content::File { bytes: bytes.into(), executable }), digest)
+                }
+                render::Content::Link(target) => {
+                    let digest = link_digest(&target);
+                    (Some(Content::Link(target.into())), Some(digest))
+                }
+                render::Content::Object { json, digest } => {
+                    (Some(Content::File { bytes: json.into(), executable: false }), Some(digest))
+                }
+            },
         };
-        Ok(WriteOp {
+        let write = WriteOp {
             id: op.id.clone(),
             verb: op.verb,
             expected: op.from.clone(),
             content,
             force: op.force,
             replace: op.class == Class::Replace,
-        })
+        };
+        Ok((write, digest))
     }
 }

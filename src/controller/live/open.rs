@@ -10,8 +10,8 @@ use crate::clock::MachineClock;
 use crate::config::Application;
 use crate::controller::incluster::right::Right;
 use crate::controller::rate::Pacer;
+use crate::controller::rendering;
 use crate::git::Mirror;
-use crate::render::{self, Renderer};
 use crate::targets::Target;
 
 /// Why an application's edges could not be made.
@@ -33,10 +33,7 @@ impl Live {
         let remote = remote_of(app).map_err(|why| fail("the source", why))?;
         let mirror = Mirror::open(&crate::git::directory_for(state_dir, &remote.url))
             .map_err(|error| fail("the clone", error.to_string()))?;
-        let renderer = Renderer::new(render::Render::Plain, &app.source.path, render::Limits::default())
-            .map_err(|error| fail("the source path", error.to_string()))?
-            .with_rules(crate::targets::rules(&app.target))
-            .with_namespace(app.target.namespace());
+        let renderer = rendering::renderer(app).map_err(|error| fail("the source path", error.to_string()))?;
         let cache = state_dir.join("cache").join(format!("{}.stat", app.name));
         let target =
             Target::open(&app.target, &app.name, &cache).map_err(|error| fail("the target", error.to_string()))?;

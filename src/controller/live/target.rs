@@ -91,12 +91,11 @@ impl Live {
 
     /// Writes one resource, the precondition inside.
     pub(super) fn write_one(&mut self, op: &Op) -> Outcome {
-        let write = match self.write_op(op) {
-            Ok(write) => write,
+        let (write, made) = match self.write_op(op) {
+            Ok(made) => made,
             Err(why) => return Outcome::Refused(why),
         };
         // What was judged is a digest: the bytes must be the ones that have it.
-        let made = write.content.as_ref().and_then(|content| self.target.digest_of(content));
         if made != op.to {
             return Outcome::Refused("its commit does not render what was judged".into());
         }

@@ -13,7 +13,7 @@ use crate::render::{Problem, RenderError};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Helm {
     /// The program.
-    pub(in crate::render) program: Program,
+    pub program: Program,
     /// The release's name.
     pub release: Arc<str>,
     /// Files of values in the repository, relative to the chart; later ones win.
@@ -64,7 +64,12 @@ impl Helm {
         Ok(covered)
     }
 
-    pub(super) fn arguments(&self, build: &Build<'_>, tree: &Path, source: &Path) -> Result<Vec<OsString>, RenderError> {
+    pub(super) fn arguments(
+        &self,
+        build: &Build<'_>,
+        tree: &Path,
+        source: &Path,
+    ) -> Result<Vec<OsString>, RenderError> {
         let mut arguments: Vec<OsString> = vec!["template".into(), (&*self.release).into(), source.into()];
         arguments.extend(["--namespace", build.namespace, "--no-hooks", "--skip-tests"].map(Into::into));
         if self.include_crds {

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 pub use helm::Helm;
 pub use kustomize::Kustomize;
-pub(super) use run::{Program, Programs};
+pub use run::Program;
+pub(super) use run::Programs;
 
 use super::{Limits, Problem, RenderError};
 use crate::core::resource::{Digest, Hasher};
@@ -64,7 +65,6 @@ pub(super) struct Build<'a> {
     pub(super) path: &'a [u8],
     pub(super) limits: &'a Limits,
     pub(super) namespace: &'a str,
-    pub(super) programs: &'a Programs,
 }
 
 impl Build<'_> {
@@ -101,7 +101,8 @@ impl Build<'_> {
         for (path, tree) in &covered.0 {
             copy.below.clone_from(path);
             let dir = to.join(os_path(path));
-            std::fs::create_dir_all(dir).map_err(|error| self.fail(Problem::Program(format!("copy the tree: {error}"))))?;
+            std::fs::create_dir_all(dir)
+                .map_err(|error| self.fail(Problem::Program(format!("copy the tree: {error}"))))?;
             diff::<Fail>(self.trees, None, Some(*tree), &mut copy).map_err(|fail| match fail {
                 Fail::At(error) => error,
                 Fail::Tree(error) => self.fail(error.into()),
@@ -197,13 +198,13 @@ pub(super) struct Prepared {
 }
 
 /// How a program builds.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Builder {
-    Kustomize(Kustomize),
-    Helm(Helm),
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Builder<'a> {
+    Kustomize(&'a Kustomize),
+    Helm(&'a Helm),
 }
 
-impl Builder {
+impl<'a> Builder<'a> {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Kustomize(_) => "kustomize",
@@ -211,7 +212,7 @@ impl Builder {
         }
     }
 
-    pub(super) const fn program(&self) -> &Program {
+    pub(super) const fn program(&self) -> &'a Program {
         match self {
             Self::Kustomize(kustomize) => &kustomize.program,
             Self::Helm(helm) => &helm.program,
@@ -220,7 +221,7 @@ impl Builder {
 
     /// Finds what is read, and refuses what must not be.
     pub(super) fn prepare(&self, build: &Build<'_>) -> Result<Prepared, RenderError> {
-        let version = build.programs.version(self.program()).map_err(|problem| build.fail(problem))?;
+        let version = Programs.version(self.program()).map_err(|problem| build.fail(problem))?;
         let (covered, options) = match self {
             Self::Kustomize(_) => (kustomize::covered(build)?, Digest::of_parts([b""])),
             Self::Helm(helm) => (helm.covered(build)?, helm.options()),
@@ -240,11 +241,13 @@ impl Builder {
             Self::Kustomize(_) => kustomize::arguments(&source),
             Self::Helm(helm) => helm.arguments(build, &tree, &source)?,
         };
-        let printed = build.programs.run(self.program(), &arguments, dir.path(), build.limits);
+        let printed = Programs.run(self.program(), &arguments, dir.path(), build.limits);
         // Paths of this machine mean nothing to whoever reads the error.
         let place = tree.display().to_string();
         let printed = printed.map_err(|problem| match problem {
-            Problem::Program(why) => build.fail(Problem::Program(why.replace(&format!("{place}/"), "").replace(&place, "."))),
+            Problem::Program(why) => {
+                build.fail(Problem::Program(why.replace(&format!("{place}/"), "").replace(&place, ".")))
+            }
             other => build.fail(other),
         })?;
         build.parse(&printed)

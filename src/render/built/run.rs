@@ -52,7 +52,11 @@ impl Program {
     /// Finds where it is now.
     fn find(&self) -> Result<PathBuf, Problem> {
         if let Some(path) = &self.path {
-            return if path.is_file() { Ok(path.clone()) } else { Err(self.missing(&format!("{} is no file", path.display()))) };
+            return if path.is_file() {
+                Ok(path.clone())
+            } else {
+                Err(self.missing(&format!("{} is no file", path.display())))
+            };
         }
         let dirs = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&dirs).map(|dir| dir.join(self.name)).find(|path| path.is_file());
@@ -60,14 +64,17 @@ impl Program {
     }
 }
 
-/// Programs that were asked for their versions: once in a process, for a version that changes is a restart away.
-#[derive(Debug, Default)]
-pub(in crate::render) struct Programs(Mutex<BTreeMap<Program, Arc<str>>>);
+/// Runs programs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::render) struct Programs;
+
+/// What programs said their versions are: asked once in a process, for a version that changes is a restart away.
+static VERSIONS: Mutex<BTreeMap<Program, Arc<str>>> = Mutex::new(BTreeMap::new());
 
 impl Programs {
     /// Returns the version that a program says it has.
     pub(in crate::render) fn version(&self, program: &Program) -> Result<Arc<str>, Problem> {
-        if let Some(version) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(program) {
+        if let Some(version) = VERSIONS.lock().unwrap_or_else(PoisonError::into_inner).get(program) {
             return Ok(version.clone());
         }
         let dir = tempfile::Builder::new().prefix("holdfast-render-").tempdir();
@@ -79,7 +86,7 @@ impl Programs {
         if version.is_empty() || version.len() > 200 {
             return Err(program.missing("it does not say which version it is"));
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(program.clone(), version.clone());
+        VERSIONS.lock().unwrap_or_else(PoisonError::into_inner).insert(program.clone(), version.clone());
         Ok(version)
     }
 
@@ -108,7 +115,8 @@ impl Programs {
         let mut argv: Vec<OsString> = if has_no_network() { ALONE.map(Into::into).into() } else { Vec::new() };
         argv.push(path.into());
         argv.extend_from_slice(arguments);
-        let mut own: Vec<(&str, OsString)> = vec![("HOME", dir.into()), ("TMPDIR", dir.into()), ("GOMEMLIMIT", "2GiB".into())];
+        let mut own: Vec<(&str, OsString)> =
+            vec![("HOME", dir.into()), ("TMPDIR", dir.into()), ("GOMEMLIMIT", "2GiB".into())];
         own.extend(environment.iter().cloned());
         let command = Command {
             argv: &argv,
@@ -122,11 +130,14 @@ impl Programs {
             printed.extend_from_slice(bytes);
             printed.len() <= PRINTED_MAX
         };
-        let (finish, complaint) =
-            command.talk(input, &mut hear).map_err(|error| Problem::Program(format!("start {}: {error}", program.name)))?;
+        let (finish, complaint) = command
+            .talk(input, &mut hear)
+            .map_err(|error| Problem::Program(format!("start {}: {error}", program.name)))?;
         match finish {
             Finish::Success => Ok(printed),
-            Finish::Failure(status) => Err(Problem::Program(format!("{} ended with {status}: {complaint}", program.name))),
+            Finish::Failure(status) => {
+                Err(Problem::Program(format!("{} ended with {status}: {complaint}", program.name)))
+            }
             Finish::TimedOut(after) => Err(Problem::Time(after)),
             Finish::Stopped => Err(Problem::TooLarge { size: printed.len() as u64, cap: PRINTED_MAX as u64 }),
         }

@@ -8,7 +8,7 @@ use gix::glob::wildmatch;
 
 use super::Directory;
 use crate::core::resource::{Health, Id};
-use crate::targets::process::{Command, Finish};
+use crate::process::{Bounds, Command, Finish};
 
 /// What runs after something that matches was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -121,7 +121,8 @@ impl Directory {
     }
 
     fn run_one(&self, argv: &[String], timeout: Duration) -> Result<(), String> {
-        let finished = Command { argv, dir: Some(self.root()), timeout }.run();
+        let (dir, environment, bounds) = (Some(self.root()), None, Bounds::default());
+        let finished = Command { argv, dir, timeout, environment, bounds }.run();
         let line = argv.join(" ");
         match finished {
             Ok((Finish::Success, _)) => Ok(()),

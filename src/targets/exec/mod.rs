@@ -15,9 +15,9 @@ use std::time::Duration;
 use protocol::{Lines, Request, Seen, Written};
 
 use super::Expect;
-use super::process::{Command, Finish};
 use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live, Observed};
 use crate::core::write::{Outcome, Verb, WriteOp};
+use crate::process::{Bounds, Command, Finish};
 
 /// What is configured of an exec target.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -216,7 +216,13 @@ impl Exec {
     ) -> Result<(), Unanswered> {
         let mut argv = self.config.run.clone();
         argv.push(name.to_owned());
-        let command = Command { argv: &argv, dir: self.config.dir.as_deref(), timeout: self.config.timeout };
+        let command = Command {
+            argv: &argv,
+            dir: self.config.dir.as_deref(),
+            timeout: self.config.timeout,
+            environment: None,
+            bounds: Bounds::default(),
+        };
         let mut lines = Lines::default();
         let mut wrong = None;
         let result = command.talk(request, &mut |bytes| {

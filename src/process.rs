@@ -1,5 +1,6 @@
-//! Runs a program of the user's: bounded in time, in output kept, and never held up by what it left running.
+//! Runs a program: bounded in time, in output kept, and never held up by what it left running. Shared by all edges that do.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -18,19 +19,48 @@ const CHUNK: usize = 64 * 1024;
 const DYING: Duration = Duration::from_secs(5);
 
 /// A program to run once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Command<'a> {
+#[derive(Debug)]
+pub struct Command<'a, S = String> {
     /// The program and its arguments; not empty.
-    pub(super) argv: &'a [String],
+    pub argv: &'a [S],
     /// Where it runs.
-    pub(super) dir: Option<&'a Path>,
+    pub dir: Option<&'a Path>,
     /// How long it may take.
-    pub(super) timeout: Duration,
+    pub timeout: Duration,
+    /// Its whole environment; that of this process if there is none.
+    pub environment: Option<&'a [(&'a str, OsString)]>,
+    /// What it may take of the machine.
+    pub bounds: Bounds,
+}
+
+/// What a program may take of the machine; nothing is taken from it by default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Bounds {
+    /// Bytes of address space.
+    pub memory: Option<u64>,
+    /// Time on a processor.
+    pub cpu: Option<Duration>,
+}
+
+impl Bounds {
+    /// Sets the bounds of a child that has just begun; what it starts inherits them.
+    fn set(self, child: &Child) -> io::Result<()> {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let limit = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
+        if let Some(memory) = self.memory {
+            prlimit(pid, Resource::As, limit(memory))?;
+        }
+        if let Some(cpu) = self.cpu {
+            prlimit(pid, Resource::Cpu, limit(cpu.as_secs().max(1)))?;
+        }
+        Ok(())
+    }
 }
 
 /// How a program ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Finish {
+pub enum Finish {
     /// With status 0.
     Success,
     /// With another status, or by a signal.
@@ -52,12 +82,12 @@ impl fmt::Display for Finish {
     }
 }
 
-impl Command<'_> {
+impl<S: AsRef<OsStr>> Command<'_, S> {
     /// Runs it to its end and returns the end of what it printed, both streams together.
     ///
     /// # Errors
     /// If it cannot be started, or its end cannot be learned.
-    pub(super) fn run(self) -> io::Result<(Finish, String)> {
+    pub fn run(self) -> io::Result<(Finish, String)> {
         let mut tail = Tail::default();
         let finish = block_on(self.drive(None, &mut |bytes| {
             tail.push(bytes);
@@ -71,7 +101,7 @@ impl Command<'_> {
     ///
     /// # Errors
     /// If it cannot be started, or its end cannot be learned.
-    pub(super) fn talk(self, input: &[u8], hear: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<(Finish, String)> {
+    pub fn talk(self, input: &[u8], hear: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<(Finish, String)> {
         let (finish, tail) = block_on(self.drive(Some(input), hear))?;
         Ok((finish, tail.text()))
     }
@@ -118,7 +148,7 @@ impl Command<'_> {
         Ok((finish, streams.tail))
     }
 
-    fn spawn(self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
+    fn spawn(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
         let (program, arguments) =
             self.argv.split_first().ok_or_else(|| io::Error::other("there is no program to run"))?;
         let mut command = tokio::process::Command::new(program);
@@ -127,8 +157,18 @@ impl Command<'_> {
         if let Some(dir) = self.dir {
             command.current_dir(dir);
         }
+        if let Some(environment) = self.environment {
+            command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
+        }
         // Our copies of its ends of the pipes go with the command.
-        command.spawn()
+        let child = command.spawn()?;
+        if let Err(error) = self.bounds.set(&child)
+            && child.id().is_some()
+        {
+            Group::of(&child).kill();
+            return Err(error);
+        }
+        Ok(child)
     }
 }
 
