@@ -18,6 +18,7 @@ mod incluster;
 mod kill9;
 mod outside;
 mod outside_alerts;
+mod plugin;
 mod s01_source;
 mod s02_protected;
 mod s03_poison;
