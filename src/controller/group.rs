@@ -25,7 +25,7 @@ use crate::core::culprit::WantChange;
 use crate::core::fleet::{self, Member};
 use crate::core::guards::FleetGuards;
 use crate::core::plan::Details;
-use crate::core::resource::{Desired, Digest};
+use crate::core::resource::Desired;
 use crate::core::state::State;
 
 /// The shortest time between two cycles that nobody asked for.
@@ -177,7 +177,7 @@ impl Running {
         let reached = tip.clone();
         let fetched = self.live.share_fetched(tip);
         self.live.use_fetched(fetched);
-        let missing = Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
+        let missing = Desired::missing();
         let desired = match &rendered {
             Some(Rendered::Desired(desired)) => Some(desired.as_ref()),
             Some(Rendered::Missing(_)) => Some(&missing),
@@ -262,10 +262,7 @@ impl Group {
         }
         let judged = fleet::judge(&members, &self.fleet);
         for (running, member) in self.members.iter_mut().zip(&members) {
-            // Whoever changes nothing is held by nothing.
-            let idle = member.magnitude.is_zero();
-            let own = |(reasons, digest)| (if idle { Vec::new() } else { reasons }, digest);
-            running.settings.fleet = judged.clone().map(own);
+            running.settings.fleet = fleet::holds(judged.as_ref(), member);
         }
     }
 
