@@ -1,7 +1,6 @@
 //! A real API server (and its etcd), started once for all tests that need one, each in a namespace of its own.
 //!
-//! `HOLDFAST_TEST_SERVERS` names the folder of the programs `etcd` and `kube-apiserver`. Without it, such a test says that it
-//! was skipped.
+//! `tests/servers/build` builds the programs, once on a machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use super::run::Ran;
 /// How long the servers may take to start on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
-static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+static SERVER: OnceLock<Server> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 struct Server {
@@ -35,17 +34,23 @@ pub struct Cluster {
     port: u16,
 }
 
-/// Returns a fresh namespace with the custom resource's definition beside it; `None` where there are no servers.
-pub fn cluster() -> Option<Cluster> {
-    let server = SERVER.get_or_init(start).as_ref();
-    let Some(server) = server else {
-        eprintln!("skipped: HOLDFAST_TEST_SERVERS names no folder with etcd and kube-apiserver");
-        return None;
-    };
+/// Returns a fresh namespace, with the custom resource's definition beside it.
+#[track_caller]
+pub fn cluster() -> Cluster {
+    let server = SERVER.get_or_init(start);
     let namespace = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let cluster = Cluster { namespace: namespace.clone(), dir: server.dir.clone(), port: server.port };
     cluster.kubectl(&["create", "namespace", &namespace]).ok();
-    Some(cluster)
+    cluster
+}
+
+/// Returns where one of the programs is that tests run against.
+#[track_caller]
+pub fn program(name: &str) -> PathBuf {
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/build");
+    let built = Command::new(build).arg(name).stdin(Stdio::null()).output().expect("bash runs");
+    assert!(built.status.success(), "{name} was not built:\n{}", String::from_utf8_lossy(&built.stderr));
+    PathBuf::from(String::from_utf8_lossy(&built.stdout).trim())
 }
 
 impl Cluster {
@@ -117,8 +122,7 @@ fn kubeconfig(port: u16, token: &str, namespace: &str) -> String {
     )
 }
 
-fn start() -> Option<Server> {
-    let programs = PathBuf::from(std::env::var_os("HOLDFAST_TEST_SERVERS")?);
+fn start() -> Server {
     let dir = super::temporary("hf-api-").keep();
     let (etcd, peer, port) = (free_port(), free_port(), free_port());
     let openssl = |arguments: &[&str]| {
@@ -164,8 +168,7 @@ fn start() -> Option<Server> {
     let at = dir.clone();
     // They end with the thread that started them, and that one with the process.
     std::thread::spawn(move || {
-        let started: Vec<Child> =
-            commands.iter().map(|(name, arguments)| spawn(&programs, &at, name, arguments)).collect();
+        let started: Vec<Child> = commands.iter().map(|(name, arguments)| spawn(&at, name, arguments)).collect();
         loop {
             std::thread::park();
             assert_eq!(started.len(), 2, "they are kept");
@@ -183,14 +186,14 @@ fn start() -> Option<Server> {
     cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).ok();
     let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/applications.holdfast.dev"];
     cluster.kubectl(&wait).ok();
-    Some(server)
+    server
 }
 
-fn spawn(programs: &Path, dir: &Path, name: &str, arguments: &[String]) -> Child {
+fn spawn(dir: &Path, name: &str, arguments: &[String]) -> Child {
     let log = fs::File::create(dir.join(format!("{name}.log"))).expect("the log is made");
     Command::new("setpriv")
         .arg("--pdeathsig=KILL")
-        .arg(programs.join(name))
+        .arg(program(name))
         .args(arguments)
         .current_dir(dir)
         .stdin(Stdio::null())
