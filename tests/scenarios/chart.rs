@@ -8,8 +8,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::World;
-use crate::harness::apiserver::{Cluster, cluster, program};
+use crate::harness::apiserver::{Cluster, cluster};
 use crate::harness::run::Ran;
+use crate::harness::servers;
 use crate::incluster::{application, root, until};
 
 /// Kinds whose definitions belong to the Prometheus operator: the API server of the tests does not serve them.
@@ -42,7 +43,7 @@ fn helm(world: &World, command: &[&str], values: &Value, namespace: &str) -> Ran
     let file = world.dir().join("values.json");
     fs::write(&file, values.to_string()).expect("the values are written");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/holdfast");
-    let output = Command::new(program("helm"))
+    let output = Command::new(servers::program("helm"))
         .env("HOME", world.dir())
         .args(command)
         .arg(chart)

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::harness::apiserver::{Cluster, cluster};
 use crate::harness::http::free_port;
 use crate::harness::run::Ran;
+use crate::harness::servers;
 use crate::harness::{World, keys};
 use crate::incluster::{application, controller_document, is, root, until, world};
 
@@ -20,7 +21,7 @@ fn plugin(world: &World, kubeconfig: &Path, cluster: &Cluster, arguments: &[&str
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_holdfast"), &link).expect("the link is made");
     }
     let path = format!("{}:{}", world.dir().display(), std::env::var("PATH").unwrap_or_default());
-    let output = Command::new("kubectl")
+    let output = Command::new(servers::program("kubectl"))
         .env("PATH", path)
         .env("KUBECONFIG", kubeconfig)
         .arg("holdfast")

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod receiver;
 pub mod run;
 mod selftest;
+pub mod servers;
 pub mod status;
 pub mod tree;
 
