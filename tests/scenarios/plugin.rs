@@ -87,10 +87,10 @@ fn the_plug_in_plans_and_approves_through_the_api_server() {
         .expect("the tokens are written");
     let text = controller_document(&world, &cluster, &cluster.kubeconfig(), "state");
     world.raw_config(&format!("{text}  listen: 0.0.0.0:{port}\n  api: {{ tokenFile: {tokens:?} }}\n"));
-    // The pod that a kubelet would run.
+    // The pod that a kubelet would run; no scheduler takes it, so that its address stays.
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "holdfast-0" },
-        "spec": { "nodeName": "node", "containers": [{ "name": "holdfast", "image": "holdfast" }] },
+        "spec": { "schedulerName": "nobody", "containers": [{ "name": "holdfast", "image": "holdfast" }] },
     });
     cluster.apply(&pod, &[]).ok();
     let status =
