@@ -1,95 +1,95 @@
-//! The cluster that the controller works in: is it reached, and does the controller's account have the rights it needs?
+//! The cluster that is kept in sync: whether it is reached, whose it is, and what is permitted there.
+
+use std::collections::BTreeMap;
 
 use super::Notes;
-use crate::cluster::applications::Applications;
-use crate::cluster::client::{Access, Client, Right};
-use crate::config::InCluster;
+use super::state::Seen;
+use crate::config::{Application, KubernetesTarget};
+use crate::core::anchor;
+use crate::core::guards::Mode;
+use crate::core::resource::Id;
+use crate::core::state::State;
+use crate::targets::kubernetes::{Examination, Kubernetes, Permission};
 
-/// A right that is asked for: what it is for, and whether nothing works without it.
-struct Needed {
-    right: Right<'static>,
-    needed_for: &'static str,
-    essential: bool,
-}
-
-/// What the controller needs wherever Applications are.
-const AT_APPLICATIONS: [Needed; 4] = [
-    needed("list", "holdfast.dev", "applications", "", "reading Applications", true),
-    needed("watch", "holdfast.dev", "applications", "", "hearing of Applications at once, not within a minute", false),
-    needed("patch", "holdfast.dev", "applications", "status", "telling in Applications how they stand", false),
-    needed("create", "events.k8s.io", "events", "", "telling what happened as events", false),
-];
-
-/// What it needs in its own namespace.
-const AT_HOME: [Needed; 3] = [
-    needed("get", "coordination.k8s.io", "leases", "", "holding its Lease", true),
-    needed("create", "coordination.k8s.io", "leases", "", "taking its Lease the first time", true),
-    needed("update", "coordination.k8s.io", "leases", "", "renewing its Lease", true),
-];
-
-const fn needed(
-    verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    needed_for: &'static str,
-    essential: bool,
-) -> Needed {
-    Needed { right: Right { verb, group, resource, subresource, name: "" }, needed_for, essential }
-}
-
-/// Checks the cluster.
-pub(super) fn cluster(settings: &InCluster, pod: &str, notes: &mut Notes<'_>) {
-    let access = Access { kubeconfig: settings.kubeconfig.clone(), context: settings.context.clone() };
-    let place = settings
-        .kubeconfig
-        .as_ref()
-        .map_or_else(|| "the pod's own account".to_owned(), |path| path.display().to_string());
-    let client = match Client::open(&access) {
-        Ok(client) => client,
-        Err(error) => {
-            return notes.problem(
-                place,
-                error.to_string(),
-                "name a kubeconfig with `kubernetes.kubeconfig`, or run it in a pod",
-            );
+/// Checks a cluster, for the kinds of what the tip wants and of what is managed already.
+pub(super) fn cluster(
+    app: &Application,
+    target: &KubernetesTarget,
+    wanted: &[Id],
+    state: &Seen,
+    notes: &mut Notes<'_>,
+) {
+    let place =
+        target.kubeconfig.as_ref().map_or_else(|| "the pod's own cluster".to_owned(), |p| p.display().to_string());
+    let known = state.of(&app.name);
+    let mut ids: Vec<Id> = wanted.to_vec();
+    ids.extend(known.iter().flat_map(|(_, state)| state.resources.keys().cloned()));
+    let seen = match Kubernetes::open(target, &app.name).examine(&ids) {
+        Ok(seen) => seen,
+        Err(why) => {
+            let advice = "look at the address, the network and the credentials: kubectl --kubeconfig … version";
+            return notes.problem(place, format!("the API server cannot be asked: {why}"), advice);
         }
     };
-    let applications = Applications::new(client.clone(), &settings.namespaces);
-    match applications.list() {
-        Ok(found) => notes.ok(&place, format!("the cluster is reached; it has {} Applications here", found.len())),
-        Err(error) if error.is_missing() => {
-            let advice = "apply the definition: holdfast schema --crd | kubectl apply --server-side -f -";
-            return notes.problem(&place, "the cluster is reached, and does not know Applications", advice);
-        }
-        Err(error) => {
-            let advice = "see whether the server is up, and whether the account may list applications.holdfast.dev";
-            return notes.problem(&place, format!("Applications cannot be listed: {error}"), advice);
-        }
+    let whom = target.service_account.as_deref().map_or_else(String::new, |name| format!(", as {name}"));
+    notes.ok(&place, format!("reached{whom}; Kubernetes {}", seen.version));
+    for group in &seen.stale {
+        notes.warning(
+            &place,
+            format!(
+                "the API group {group} is not available now: its objects are unread, and namespaces cannot be judged"
+            ),
+            "kubectl get apiservice shows why; remove one that nothing serves",
+        );
     }
-    for namespace in applications.namespaces() {
-        for needed in &AT_APPLICATIONS {
-            ask(&client, needed, namespace.as_deref(), "", notes);
-        }
+    if !seen.absent.is_empty() {
+        notes.warning(
+            &place,
+            format!("the cluster knows no {}", seen.absent.join(", ")),
+            "nothing, if the definitions are a part of what is wanted; otherwise install them",
+        );
     }
-    let home = settings.namespace.as_deref().unwrap_or_else(|| client.namespace()).to_owned();
-    for needed in &AT_HOME {
-        // A right to create cannot be limited by name.
-        let name = if needed.right.verb == "create" { "" } else { pod };
-        ask(&client, needed, Some(&home), name, notes);
+    anchored(app, &seen, known.as_ref().map(|(ledger, state)| (&**ledger, state)), notes);
+    permissions(app, &place, &seen, notes);
+}
+
+fn anchored(app: &Application, seen: &Examination, known: Option<(&str, &State)>, notes: &mut Notes<'_>) {
+    let nobody = State::default();
+    let (ledger, state) = known.unwrap_or(("", &nobody));
+    match anchor::misplaced(&state.app.anchor, &seen.anchor, &app.name, ledger) {
+        Some(reason) => notes.problem(&seen.parent, reason.message, "see docs/runbook/state.md before anything else"),
+        None => notes.ok(&seen.parent, "the anchor is this ledger's, or there is none yet"),
     }
 }
 
-fn ask(client: &Client, needed: &Needed, namespace: Option<&str>, name: &str, notes: &mut Notes<'_>) {
-    let Needed { right, needed_for, essential } = needed;
-    let at = namespace.map_or_else(|| "all namespaces".to_owned(), |namespace| format!("namespace {namespace}"));
-    let what = format!("{} {}", right.verb, [right.resource, right.subresource].join("/").trim_end_matches('/'));
-    match client.may(&Right { name, ..*right }, namespace) {
-        Ok(true) => notes.ok(at, format!("may {what}")),
-        Ok(false) => {
-            let (message, advice) = (format!("may not {what}, for {needed_for}"), "give it that right; the chart does");
-            if *essential { notes.problem(at, message, advice) } else { notes.warning(at, message, advice) }
+/// Says what is not permitted, grouped as rules are written.
+fn permissions(app: &Application, place: &str, seen: &Examination, notes: &mut Notes<'_>) {
+    if seen.lacking.is_empty() {
+        return notes.ok(place, format!("all {} permissions that are needed are there", seen.asked));
+    }
+    let mut lacking: BTreeMap<(&str, &str, &str), Vec<&Permission>> = BTreeMap::new();
+    for permission in &seen.lacking {
+        let of = (permission.group.as_str(), permission.resource.as_str(), permission.namespace.as_str());
+        lacking.entry(of).or_default().push(permission);
+    }
+    for ((group, resource, namespace), lacking) in lacking {
+        let verbs = lacking.iter().map(|permission| permission.verb).collect::<Vec<_>>().join(", ");
+        let named = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        let everywhere = if namespace.is_empty() { String::new() } else { format!(" in namespace {namespace}") };
+        let message = format!("may not {verbs} {named}{everywhere}");
+        let advice = format!("add a rule: apiGroups: [{group:?}], resources: [{resource}], verbs: [{verbs}]");
+        let only_writes = lacking.iter().all(|permission| permission.writes);
+        let only_wakes = lacking.iter().all(|permission| permission.verb == "watch");
+        if only_wakes {
+            notes.warning(place, format!("{message}: changes are seen an interval late"), advice);
+        } else if only_writes && app.guards.mode == Mode::Observe {
+            notes.warning(
+                place,
+                format!("{message}: nothing is written in mode observe, and drift cannot be confirmed"),
+                advice,
+            );
+        } else {
+            notes.problem(place, message, advice);
         }
-        Err(error) => notes.warning(at, format!("cannot ask whether it may {what}: {error}"), ""),
     }
 }

@@ -5,12 +5,14 @@
 //! - `state`: the state directory, the ledger, the clock, and what is frozen.
 //! - `source`: the repository: is it reached, is the branch there, does its tip render?
 //! - `trust`: who may sign, and would the tip be let through?
+//! - `cluster`: the cluster: reached, ours, and what is permitted there.
 //! - `target`: the directory: there, writable, lockable, ours, watched; and the commands that are run.
-//! - `cluster`: where Applications are a cluster's: is it reached, and are the rights there?
+//! - `incluster`: where Applications are a cluster's: is it reached, and are the rights there?
 //! - `network`: the port that is listened on, and the receivers of alerts.
 
 mod cluster;
 mod files;
+mod incluster;
 mod network;
 mod source;
 mod state;
@@ -102,7 +104,7 @@ pub fn examine(config: &Config, pod: Option<&str>, stop: &AtomicBool, progress: 
     }
     if let Some(settings) = &config.controller.cluster {
         progress("the cluster");
-        cluster::cluster(settings, pod.unwrap_or("holdfast-0"), &mut notes("cluster", None, &mut checks));
+        incluster::incluster(settings, pod.unwrap_or("holdfast-0"), &mut notes("cluster", None, &mut checks));
     }
     let mut glimpses = source::Glimpses::default();
     for app in &config.applications {
@@ -124,13 +126,13 @@ fn examine_application(
     files::source(app, &mut notes("secrets", name.clone(), checks));
     progress(&format!("the repository of {}", app.name));
     let seen = glimpses.of(app, config, stop);
-    source::source(app, &seen, &mut notes("repository", name.clone(), checks));
+    let wanted = source::source(app, &seen, &mut notes("repository", name.clone(), checks));
     let keys = trust::files(app, &mut notes("trust", name.clone(), checks));
     if let (Some(keys), Ok(glimpse)) = (&keys, &*seen) {
         trust::tip(app, keys, glimpse, &mut notes("trust", name.clone(), checks));
     }
     progress(&format!("the target of {}", app.name));
-    target::target(app, state, &mut notes("target", name.clone(), checks));
+    target::target(app, &wanted, state, &mut notes("target", name.clone(), checks));
     target::commands(app, &mut notes("commands", name.clone(), checks));
     state::clock(app, state, &mut notes("clock", name.clone(), checks));
     state::freezes(app, config, state, seen.as_ref().as_ref().ok(), &mut notes("freeze", name.clone(), checks));
