@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::World;
 use crate::harness::apiserver::{Cluster, cluster};
 use crate::harness::run::Ran;
+use crate::harness::servers;
 use crate::incluster::{application, root, until};
 
 /// Kinds whose definitions belong to the Prometheus operator: the API server of the tests does not serve them.
@@ -38,16 +39,11 @@ fn everything(namespace: &str) -> Value {
 
 /// Runs helm on the chart.
 #[track_caller]
-fn helm(world: &World, command: &[&str], values: &Value, namespace: &str) -> Option<Ran> {
-    let program = Path::new(&std::env::var_os("HOLDFAST_TEST_SERVERS")?).join("helm");
-    if !program.exists() {
-        eprintln!("skipped: {} is missing", program.display());
-        return None;
-    }
+fn helm(world: &World, command: &[&str], values: &Value, namespace: &str) -> Ran {
     let file = world.dir().join("values.json");
     fs::write(&file, values.to_string()).expect("the values are written");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/holdfast");
-    let output = Command::new(program)
+    let output = Command::new(servers::program("helm"))
         .env("HOME", world.dir())
         .args(command)
         .arg(chart)
@@ -55,23 +51,23 @@ fn helm(world: &World, command: &[&str], values: &Value, namespace: &str) -> Opt
         .arg(&file)
         .output()
         .expect("helm runs");
-    Some(Ran {
+    Ran {
         command: format!("helm {}", command.join(" ")),
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+    }
 }
 
 /// Renders the chart into documents.
 #[track_caller]
-fn render(world: &World, values: &Value, namespace: &str) -> Option<Vec<Value>> {
-    let ran = helm(world, &["template", "holdfast"], values, namespace)?.ok();
+fn render(world: &World, values: &Value, namespace: &str) -> Vec<Value> {
+    let ran = helm(world, &["template", "holdfast"], values, namespace).ok();
     let documents = ran
         .stdout
         .split("\n---\n")
         .map(|text| serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{error} in\n{text}")));
-    Some(documents.filter(|document: &Value| document.is_object()).collect())
+    documents.filter(|document: &Value| document.is_object()).collect()
 }
 
 fn kind(document: &Value) -> &str {
@@ -88,10 +84,10 @@ fn only<'a>(documents: &'a [Value], wanted: &str) -> &'a Value {
 
 #[test]
 fn everything_that_the_chart_renders_is_taken_by_the_server() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let world = World::empty();
     for values in [json!({}), everything(&cluster.namespace)] {
-        let Some(documents) = render(&world, &values, &cluster.namespace) else { return };
+        let documents = render(&world, &values, &cluster.namespace);
         let mut skipped = BTreeSet::new();
         for document in &documents {
             if NOT_SERVED.contains(&kind(document)) {
@@ -103,7 +99,7 @@ fn everything_that_the_chart_renders_is_taken_by_the_server() {
             cluster.apply(document, &more).ok();
         }
         eprintln!("taken: {} objects; not served here, rendered alone: {skipped:?}", documents.len() - skipped.len());
-        helm(&world, &["lint"], &values, &cluster.namespace).expect("helm was there").ok();
+        helm(&world, &["lint"], &values, &cluster.namespace).ok();
         let pod = &only(&documents, "StatefulSet")["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
@@ -119,10 +115,10 @@ fn everything_that_the_chart_renders_is_taken_by_the_server() {
 
 #[test]
 fn the_configuration_that_the_chart_renders_is_one() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let world = World::empty();
     for values in [json!({}), everything(&cluster.namespace)] {
-        let Some(documents) = render(&world, &values, &cluster.namespace) else { return };
+        let documents = render(&world, &values, &cluster.namespace);
         let map =
             documents.iter().find(|document| document["data"].get("holdfast.yaml").is_some()).expect("it is there");
         let file = world.dir().join("rendered.yaml");
@@ -149,7 +145,7 @@ fn wrong_values_are_refused() {
         (json!({ "files": [{ "namespace": "a", "secret": "b", "configMap": "c" }] }), "files"),
     ];
     for (values, told) in bad {
-        let Some(ran) = helm(&world, &["template", "holdfast"], &values, "holdfast") else { return };
+        let ran = helm(&world, &["template", "holdfast"], &values, "holdfast");
         assert!(ran.code != Some(0), "{values} were taken");
         assert!(ran.stderr.contains(told), "{values} are refused with:\n{}", ran.stderr);
     }
@@ -165,13 +161,13 @@ fn may(cluster: &Cluster, namespace: &str, what: &[&str]) -> bool {
 
 #[test]
 fn the_charts_rights_are_enough_and_no_more() {
-    let Some(cluster) = cluster() else { return };
+    let cluster = cluster();
     let mut world = World::empty();
     fs::create_dir(world.dir().join("roots/web")).expect("the root is made");
     world.repo.fill("", 0..3);
     world.repo.publish("baseline");
     let own = cluster.namespace.clone();
-    let Some(documents) = render(&world, &everything(&own), &own) else { return };
+    let documents = render(&world, &everything(&own), &own);
     let rights = ["ServiceAccount", "Role", "RoleBinding"];
     for document in documents.iter().filter(|document| rights.contains(&kind(document))) {
         cluster.apply(document, &["--force-conflicts"]).ok();
@@ -193,6 +189,11 @@ fn the_charts_rights_are_enough_and_no_more() {
         assert!(!controller.log().contains(refused), "something is refused:\n{}", controller.log());
     }
     controller.stop();
+    let asked = world.holdfast(&["doctor"]);
+    for told in ["may patch applications/status", "may create events", "may update leases"] {
+        assert!(asked.stdout.contains(told), "{told:?} is not said:\n{}{}", asked.stdout, asked.stderr);
+    }
+    assert!(!asked.stdout.contains("may not"), "{}", asked.stdout);
 
     // And no more.
     let allowed: [&[&str]; 5] = [

@@ -1,11 +1,10 @@
 //! A real API server (and its etcd), started once for all tests that need one, each in a namespace of its own.
 //!
-//! `HOLDFAST_TEST_SERVERS` names the folder of the programs `etcd` and `kube-apiserver`. Without it, such a test says that it
-//! was skipped.
+//! With the controllers, a scheduler, and KWOK in the place of kubelets: workloads become ready, Jobs complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -14,17 +13,24 @@ use serde_json::Value;
 
 use super::http::free_port;
 use super::run::Ran;
+use super::servers::{self, Start};
 
 /// How long the servers may take to start on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
-static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+/// The administrator's token.
+pub const ADMIN: &str = "admintoken";
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-struct Server {
+/// The running server.
+pub struct Server {
     /// Removed with the machine's temporary files: whoever runs tests is gone before a static is dropped.
-    dir: PathBuf,
-    port: u16,
+    pub dir: PathBuf,
+    /// Where it listens.
+    pub port: u16,
 }
 
 /// A namespace of a real API server.
@@ -35,17 +41,13 @@ pub struct Cluster {
     port: u16,
 }
 
-/// Returns a fresh namespace with the custom resource's definition beside it; `None` where there are no servers.
-pub fn cluster() -> Option<Cluster> {
-    let server = SERVER.get_or_init(start).as_ref();
-    let Some(server) = server else {
-        eprintln!("skipped: HOLDFAST_TEST_SERVERS names no folder with etcd and kube-apiserver");
-        return None;
-    };
+/// Returns a fresh namespace with the custom resource's definition beside it.
+pub fn cluster() -> Cluster {
+    let server = server();
     let namespace = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let cluster = Cluster { namespace: namespace.clone(), dir: server.dir.clone(), port: server.port };
     cluster.kubectl(&["create", "namespace", &namespace]).ok();
-    Some(cluster)
+    cluster
 }
 
 impl Cluster {
@@ -63,7 +65,7 @@ impl Cluster {
     /// Runs kubectl with a kubeconfig.
     #[track_caller]
     pub fn kubectl_with(&self, kubeconfig: &Path, arguments: &[&str]) -> Ran {
-        let output = Command::new("kubectl")
+        let output = Command::new(servers::program("kubectl"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &self.dir)
@@ -108,7 +110,8 @@ impl Cluster {
     }
 }
 
-fn kubeconfig(port: u16, token: &str, namespace: &str) -> String {
+/// Writes down how a server is reached with a token.
+pub fn kubeconfig(port: u16, token: &str, namespace: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: t\n\
          clusters: [{{name: t, cluster: {{server: \"https://127.0.0.1:{port}\", insecure-skip-tls-verify: true}}}}]\n\
@@ -117,8 +120,12 @@ fn kubeconfig(port: u16, token: &str, namespace: &str) -> String {
     )
 }
 
-fn start() -> Option<Server> {
-    let programs = PathBuf::from(std::env::var_os("HOLDFAST_TEST_SERVERS")?);
+/// Returns the running server, started if it was not.
+pub fn server() -> &'static Server {
+    SERVER.get_or_init(start)
+}
+
+fn start() -> Server {
     let dir = super::temporary("hf-api-").keep();
     let (etcd, peer, port) = (free_port(), free_port(), free_port());
     let openssl = |arguments: &[&str]| {
@@ -128,50 +135,52 @@ fn start() -> Option<Server> {
     openssl(&["genrsa", "-out", "sa.key", "2048"]);
     openssl(&["rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub"]);
     fs::write(dir.join("tokens.csv"), "admintoken,admin,admin,system:masters\n").expect("the tokens are written");
-    fs::write(dir.join("kubeconfig"), kubeconfig(port, "admintoken", "default")).expect("the kubeconfig is written");
+    fs::write(dir.join("kubeconfig"), kubeconfig(port, ADMIN, "default")).expect("the kubeconfig is written");
     let (etcd_url, peer_url) = (format!("http://127.0.0.1:{etcd}"), format!("http://127.0.0.1:{peer}"));
-    let server_url = format!("https://127.0.0.1:{port}");
-    let commands = [
-        (
+    let one = |name, arguments: &[&str]| Start {
+        name,
+        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+        environment: Vec::new(),
+    };
+    let control = ["--kubeconfig=kubeconfig", "--leader-elect=false", "--secure-port=0"];
+    let manager = [
+        "--service-account-private-key-file=sa.key",
+        "--root-ca-file=certs/apiserver.crt",
+        "--controllers=*,-nodeipam,-nodelifecycle,-ttl",
+    ];
+    let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/kwok/stages.yaml");
+    let first = vec![
+        one(
             "etcd",
-            vec![
-                "--data-dir=etcd".to_owned(),
-                format!("--listen-client-urls={etcd_url}"),
-                format!("--advertise-client-urls={etcd_url}"),
-                format!("--listen-peer-urls={peer_url}"),
-                format!("--initial-advertise-peer-urls={peer_url}"),
-                format!("--initial-cluster=default={peer_url}"),
-                "--unsafe-no-fsync".to_owned(),
+            &[
+                "--data-dir=etcd",
+                &format!("--listen-client-urls={etcd_url}"),
+                &format!("--advertise-client-urls={etcd_url}"),
+                &format!("--listen-peer-urls={peer_url}"),
+                &format!("--initial-advertise-peer-urls={peer_url}"),
+                &format!("--initial-cluster=default={peer_url}"),
+                "--unsafe-no-fsync",
             ],
         ),
-        (
+        one(
             "kube-apiserver",
-            vec![
-                format!("--etcd-servers={etcd_url}"),
-                format!("--secure-port={port}"),
-                "--bind-address=127.0.0.1".to_owned(),
-                "--cert-dir=certs".to_owned(),
-                format!("--service-account-issuer={server_url}"),
-                "--service-account-key-file=sa.pub".to_owned(),
-                "--service-account-signing-key-file=sa.key".to_owned(),
-                "--token-auth-file=tokens.csv".to_owned(),
-                "--authorization-mode=RBAC".to_owned(),
-                "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
-                "--disable-admission-plugins=ServiceAccount".to_owned(),
+            &[
+                &format!("--etcd-servers={etcd_url}"),
+                &format!("--secure-port={port}"),
+                "--bind-address=127.0.0.1",
+                "--cert-dir=certs",
+                &format!("--service-account-issuer=https://127.0.0.1:{port}"),
+                "--service-account-key-file=sa.pub",
+                "--service-account-signing-key-file=sa.key",
+                "--token-auth-file=tokens.csv",
+                "--authorization-mode=RBAC",
+                "--service-cluster-ip-range=10.0.0.0/16",
+                "--disable-admission-plugins=ServiceAccount",
             ],
         ),
     ];
-    let at = dir.clone();
-    // They end with the thread that started them, and that one with the process.
-    std::thread::spawn(move || {
-        let started: Vec<Child> =
-            commands.iter().map(|(name, arguments)| spawn(&programs, &at, name, arguments)).collect();
-        loop {
-            std::thread::park();
-            assert_eq!(started.len(), 2, "they are kept");
-        }
-    });
     let server = Server { dir, port };
+    servers::start(&server.dir, first);
     let cluster = Cluster { namespace: "default".to_owned(), dir: server.dir.clone(), port };
     let begun = Instant::now();
     while cluster.kubectl(&["get", "--raw", "/readyz"]).stdout != "ok" {
@@ -179,23 +188,17 @@ fn start() -> Option<Server> {
         assert!(begun.elapsed() < START, "the API server does not start:\n{}", log());
         std::thread::park_timeout(Duration::from_millis(100));
     }
+    let more = vec![
+        one("kube-controller-manager", &[&control[..], &manager].concat()),
+        one("kube-scheduler", &control),
+        one("kwok", &["--kubeconfig=kubeconfig", &format!("--config={}", stages.display()), "--manage-all-nodes=true"]),
+    ];
+    servers::start(&server.dir, more);
+    let node = serde_json::json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node" } });
+    cluster.apply(&node, &[]).ok();
     let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/holdfast/crds");
     cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).ok();
     let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/applications.holdfast.dev"];
     cluster.kubectl(&wait).ok();
-    Some(server)
-}
-
-fn spawn(programs: &Path, dir: &Path, name: &str, arguments: &[String]) -> Child {
-    let log = fs::File::create(dir.join(format!("{name}.log"))).expect("the log is made");
-    Command::new("setpriv")
-        .arg("--pdeathsig=KILL")
-        .arg(programs.join(name))
-        .args(arguments)
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("the log is shared"))
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{name} starts: {error}"))
+    server
 }
