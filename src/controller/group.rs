@@ -140,7 +140,7 @@ impl Running {
             Vec::new()
         };
         let again = stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_)));
-        let acted = stops.iter().map(|(purpose, stopped)| format!("{purpose:?}: {stopped:?}").to_lowercase()).collect();
+        let acted = stops.iter().map(|(purpose, stopped)| format!("{}: {stopped}", purpose.as_str())).collect();
         self.live.pin(&self.state);
         self.report(&assessment, started, acted)?;
         self.common.metrics.took(started.elapsed().as_secs_f64());
