@@ -2,13 +2,14 @@
 //!
 //! The library below touches neither terminal nor environment; this folder does, and nothing else.
 
-mod args;
+pub mod args;
 mod backtest;
 mod backtest_text;
 mod demo;
 mod doctor;
 mod history_text;
 mod init;
+pub mod kubectl;
 mod look;
 mod operate;
 mod operations_text;
@@ -92,6 +93,10 @@ fn end_quietly_with_the_reader() {
 /// Runs the command line; the only entry.
 pub fn main() -> ExitCode {
     end_quietly_with_the_reader();
+    let called = std::env::args_os().next().map(std::path::PathBuf::from);
+    if called.as_deref().and_then(std::path::Path::file_stem).is_some_and(|name| name == kubectl::NAME) {
+        return ended(kubectl::main());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -102,6 +107,10 @@ pub fn main() -> ExitCode {
     log_to_stderr(&cli);
     let result = dispatch(&cli);
     crate::crash::report();
+    ended(result)
+}
+
+fn ended(result: Done) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(failure) => {

@@ -59,7 +59,7 @@ fn actor() -> Actor {
     Actor { by: user(), via: "local" }
 }
 
-fn until(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
+pub(super) fn until(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
     let Some(text) = text else { return Ok(None) };
     let at: Timestamp = text.parse().map_err(|_| {
         Failure::usage(format!("{text:?} is no time with an offset: write it as 2026-01-31T06:00:00Z or …+01:00"))

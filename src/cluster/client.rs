@@ -168,8 +168,17 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(bytes).map_err(|error| ApiError::Unreachable(error.to_string()))?;
-        self.answered(self.client.request_text(request))
+        let request = request.body(bytes.into()).map_err(|error| ApiError::Unreachable(error.to_string()))?;
+        let (code, bytes) = self.answered(async {
+            let answer = self.client.send(request).await?;
+            let code = answer.status();
+            Ok((code, answer.into_body().collect_bytes().await?))
+        })?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if code.is_success() {
+            return Ok(text);
+        }
+        Err(ApiError::Refused { code: code.as_u16(), message: said(&text).unwrap_or_else(|| code.to_string()) })
     }
 
     /// Hears of changes until the server ends the watch or nobody wants it any longer; each is an object as it is then.
@@ -212,6 +221,14 @@ impl Client {
             }
         })
     }
+}
+
+/// Finds what an answer says for people: the API server's `message`, or what a service behind its proxy calls `error`.
+fn said(text: &str) -> Option<String> {
+    let Ok(answer) = serde_json::from_str::<Value>(text) else {
+        return text.lines().next().filter(|line| !line.is_empty()).map(str::to_owned);
+    };
+    ["message", "error"].iter().find_map(|name| answer.get(name)?.as_str()).map(str::to_owned)
 }
 
 /// What a watch tells.

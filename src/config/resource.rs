@@ -47,6 +47,10 @@ fn load_one(cluster: &InCluster, resource: &Resource<'_>) -> Result<Application,
         "apiVersion": API_VERSION, "kind": "Application",
         "metadata": { "name": resource.name, "namespace": resource.namespace }, "spec": resource.spec,
     });
+    // What names no namespace is of the Application's own, as everything else of it.
+    if let Some(Value::Object(target)) = document.pointer_mut("/spec/target/kubernetes") {
+        target.entry("namespace").or_insert_with(|| json!(resource.namespace));
+    }
     let mut findings = Findings::default();
     check(&mut document, &APPLICATION, &mut findings);
     let raw = decode::<ApplicationDocument>(&document, &mut findings);

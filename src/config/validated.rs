@@ -389,6 +389,14 @@ impl Target {
         hash.finish()
     }
 
+    /// Returns the namespace of what names none, where the target has such.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Kubernetes(cluster) => cluster.namespace.as_deref(),
+            Self::Directory(_) | Self::Exec(_) => None,
+        }
+    }
+
     /// Names what several applications may write to together; `None` where a target belongs to one application.
     pub fn shared(&self) -> Option<Digest> {
         match self {

@@ -4,14 +4,13 @@
 //! so a freeze by command stops the rollout at the next resource; the tip is read again meanwhile, so that a `FREEZE` that
 //! is pushed does too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::assess::Assessment;
 use super::edges::{Ledger, LedgerError, Read, Write};
-use crate::core::commit::CommitId;
 use crate::core::guards::Guards;
 use crate::core::ledger::Fact;
 use crate::core::op::{Op, Verb};
@@ -19,7 +18,7 @@ use crate::core::pace::{self, Next};
 use crate::core::reason::Reason;
 use crate::core::rehearse::{Key, Rehearsal};
 use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live, Version};
-use crate::core::state::{Accepted, Latch, LatchName, Purpose, Standing, State};
+use crate::core::state::{Accepted, Latch, LatchName, Purpose, Rollout, Standing, State};
 use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
 
@@ -212,7 +211,9 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         let mut facts = Vec::new();
         for (index, op) in &ops {
             let why = match said.get(&Key::of(op)) {
-                None | Some(Rehearsal::Fits | Rehearsal::Agrees | Rehearsal::Takes { .. }) => continue,
+                None | Some(Rehearsal::Fits | Rehearsal::Agrees | Rehearsal::Joins | Rehearsal::Takes { .. }) => {
+                    continue;
+                }
                 // A plan that was judged as an update is no replacement, and takes over nothing by stealth.
                 Some(
                     Rehearsal::Replaces(why)
@@ -222,7 +223,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                     | Rehearsal::Unread(why),
                 ) => why.clone(),
             };
-            facts.push(self.failed(*index, &op.id, why));
+            facts.push(self.failed(*index, &op.id, why, false));
         }
         if facts.is_empty() {
             return Ok(None);
@@ -293,16 +294,16 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             Outcome::Refused(reason) | Outcome::Unknown(reason) => {
                 // What may have landed is looked for before the batch goes on: it may be what does not work.
                 let again = unknown.then(|| format!("{id}: {reason}").into());
-                (self.failed(index, &id, reason), again)
+                (self.failed(index, &id, reason, unknown), again)
             }
         }
     }
 
-    fn failed(&mut self, index: u32, id: &Id, reason: Arc<str>) -> Fact {
+    fn failed(&mut self, index: u32, id: &Id, reason: Arc<str>, unknown: bool) -> Fact {
         let (jitter, _) = self.edges.random();
         let known = self.state.trouble(id).and_then(|trouble| trouble.breaker.as_ref());
         let breaker = pace::failed(known, reason, self.guards(), self.state.now(), jitter);
-        Fact::Failed { purpose: self.purpose, index, id: id.clone(), breaker }
+        Fact::Failed { purpose: self.purpose, index, id: id.clone(), breaker, unknown }
     }
 
     fn wrote(&self, index: u32, op: &Op, live: &Live) -> Fact {
@@ -392,11 +393,10 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             names.collect::<Vec<_>>().join(", ")
         );
         let rollout = self.state.app.rollouts.get(&self.purpose);
-        let tip = self.assessment.tip.as_ref().map(CommitId::as_str).unwrap_or_default();
         let state = Latch {
             since: self.state.now(),
             reasons: vec![Reason::crossed("health", count, 0, wrote, message)],
-            judged: Some(tip.into()),
+            judged: self.assessment.tip_desired().map(|desired| desired.to_string().into()),
             digest: rollout.map(|rollout| rollout.digest),
             clean: 0,
             clean_at: 0,
@@ -405,10 +405,19 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         Fact::Latched { latch: LatchName::Health, state: Box::new(state) }
     }
 
+    /// Tells whether a rollout that is done left nothing to do: what could not be read, or was held when it began, may be. A
+    /// later cycle says then when all of it is there.
+    fn is_all(&self, rollout: &Rollout) -> bool {
+        let (_, plan) = self.assessment.toward(&rollout.commit);
+        let slots = self.state.rollout_ops.range((self.purpose, 0)..=(self.purpose, u32::MAX));
+        let written: BTreeSet<&Id> = slots.map(|(_, slot)| &slot.op.id).collect();
+        self.assessment.complete && plan.ops.iter().all(|op| written.contains(&op.id))
+    }
+
     fn done(&mut self) -> Result<Stopped, LedgerError> {
         if let Some(rollout) = self.state.app.rollouts.get(&self.purpose) {
             let mut facts = Vec::new();
-            if self.purpose == Purpose::Promote && rollout.unhealthy.is_empty() {
+            if self.purpose == Purpose::Promote && rollout.unhealthy.is_empty() && self.is_all(rollout) {
                 let seen = self.state.app.sights.get(&rollout.commit);
                 let seconds = seen.and_then(|at| u64::try_from(self.state.now().duration_since(*at).as_secs()).ok());
                 let (comparison, plan) = self.assessment.toward(&rollout.commit);
@@ -416,7 +425,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                 facts.push(Fact::Converged {
                     commit: rollout.commit.clone(),
                     desired: rollout.desired,
-                    good: !parked && comparison.drift.is_empty(),
+                    good: !parked && comparison.drift.is_empty() && comparison.ill.is_empty(),
                     seconds,
                     skipped: rollout.skipped.clone(),
                     left: match self.assessment.wanted(&rollout.commit) {

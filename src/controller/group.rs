@@ -25,8 +25,9 @@ use crate::core::culprit::WantChange;
 use crate::core::fleet::{self, Member};
 use crate::core::guards::FleetGuards;
 use crate::core::plan::Details;
-use crate::core::resource::{Desired, Digest};
+use crate::core::resource::Desired;
 use crate::core::state::State;
+use crate::targets::Watcher;
 
 /// The shortest time between two cycles that nobody asked for.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -90,6 +91,11 @@ impl Running {
     /// Returns the application's configuration.
     pub fn application(&self) -> &Application {
         self.live.application()
+    }
+
+    /// Returns what makes watches over its target, if it can be watched.
+    pub fn watcher(&self) -> Option<Watcher> {
+        self.live.watcher()
     }
 
     /// Returns where is noted why its target is not watched.
@@ -158,6 +164,9 @@ impl Running {
         let json = serde_json::to_string(&status).map_err(|error| LedgerError::Failed(error.to_string()))?;
         self.common.stores.current().put_report(&self.settings.name, crate::clock::MachineClock::wall(), &json)?;
         self.common.metrics.found(&status, &report::failing_by_reason(assessment, &self.state));
+        if let Some(requests) = self.live.take_requests() {
+            self.common.metrics.requested(self.live.application().target.kind(), &requests);
+        }
         if let Some(herald) = &self.common.herald {
             herald.reported(&status);
         }
@@ -177,7 +186,7 @@ impl Running {
         let reached = tip.clone();
         let fetched = self.live.share_fetched(tip);
         self.live.use_fetched(fetched);
-        let missing = Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
+        let missing = Desired::missing();
         let desired = match &rendered {
             Some(Rendered::Desired(desired)) => Some(desired.as_ref()),
             Some(Rendered::Missing(_)) => Some(&missing),
@@ -262,10 +271,7 @@ impl Group {
         }
         let judged = fleet::judge(&members, &self.fleet);
         for (running, member) in self.members.iter_mut().zip(&members) {
-            // Whoever changes nothing is held by nothing.
-            let idle = member.magnitude.is_zero();
-            let own = |(reasons, digest)| (if idle { Vec::new() } else { reasons }, digest);
-            running.settings.fleet = judged.clone().map(own);
+            running.settings.fleet = fleet::holds(judged.as_ref(), member);
         }
     }
 

@@ -36,6 +36,10 @@ pub struct Stub {
     pub live: Files,
     pub uptime_ms: i64,
     pub anchor: AnchorSeen,
+    /// Whether the repository can be fetched.
+    pub fetches: bool,
+    /// What cannot be read.
+    pub unread: Vec<String>,
     /// How long observing takes.
     pub observing_ms: i64,
     /// Whether the tip still is what it was when it is read again.
@@ -80,7 +84,7 @@ impl Read for Stub {
     }
 
     fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
-        Ok(self.tip.clone())
+        if self.fetches { Ok(self.tip.clone()) } else { Err("no route".into()) }
     }
 
     fn trust(&mut self, _: &State, _: &CommitId, _: &TrustPolicy) -> Result<Trusted, Arc<str>> {
@@ -114,7 +118,12 @@ impl Read for Stub {
 
     fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed {
         self.uptime_ms += self.observing_ms;
-        let live = |id: &Id| self.live.get(id.as_str()).map_or(Live::Gone, |value| here(*value));
+        let unread = |id: &Id| self.unread.iter().any(|unread| unread == id.as_str());
+        let live = |id: &Id| match self.live.get(id.as_str()) {
+            _ if unread(id) => Live::Unread("permission denied".into()),
+            Some(value) => here(*value),
+            None => Live::Gone,
+        };
         let seen = expect.iter().map(|(id, _)| ((*id).clone(), live(id))).collect();
         Observed { seen, failure: None, anchor: self.anchor.clone() }
     }
@@ -187,6 +196,16 @@ pub struct Bench {
 impl Bench {
     /// Makes an application that converged to files.
     pub fn at(files: Files) -> Self {
+        let mut bench = Self::new(files.clone(), files);
+        for _ in 0..3 {
+            let _ = bench.cycle();
+        }
+        assert_eq!(bench.state.app.converged, Some(CommitId::new("base")));
+        bench
+    }
+
+    /// Makes an application that was never looked at.
+    pub fn new(wants: Files, live: Files) -> Self {
         let identity = Identity {
             url: "u".into(),
             branch: "main".into(),
@@ -206,10 +225,12 @@ impl Bench {
         };
         let stub = Stub {
             tip: CommitId::new("base"),
-            wants: files.clone(),
-            live: files,
+            wants,
+            live,
             uptime_ms: 0,
             anchor: AnchorSeen::Absent,
+            fetches: true,
+            unread: Vec::new(),
             observing_ms: 0,
             still: true,
             looks: 0,
@@ -218,12 +239,7 @@ impl Bench {
             settled: Vec::new(),
         };
         let book = Scratch::new("ledger".into(), "web".into(), State::default());
-        let mut bench = Self { stub, settings, book, state: State::default() };
-        for _ in 0..3 {
-            let _ = bench.cycle();
-        }
-        assert_eq!(bench.state.app.converged, Some(CommitId::new("base")));
-        bench
+        Self { stub, settings, book, state: State::default() }
     }
 
     /// Puts another commit at the tip.

@@ -107,7 +107,7 @@ fn fits(approval: &Approval, wanted: &Wanted<'_>, guards: &Guards, now: Timestam
     let age = now.duration_since(approval.at);
     let ttl = SignedDuration::try_from(guards.approval_ttl).unwrap_or(SignedDuration::MAX);
     weaken::is(Weakened::ApprovalBinding)
-        || (approval.digest == *wanted.digest && age <= ttl)
+        || (approval.digest == *wanted.digest && (age <= ttl || weaken::is(Weakened::ApprovalTtl)))
         || (wanted.change == Some(&approval.digest) && age <= PRE_APPROVAL_LIFE)
 }
 

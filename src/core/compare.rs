@@ -11,8 +11,9 @@ use super::commit::CommitId;
 use super::drift::{self, Answer, Class, Drift};
 use super::guards::Guards;
 use super::op::{self, Class as OpClass, Effect, Op, Source, Verb};
-use super::resource::{Desired, Here, Id, Live, Nature, Observed, Want};
+use super::resource::{Desired, Health, Here, Id, Live, Nature, Observed, Want};
 use super::state::{Accepted, Resource, State, Trouble};
+use super::weaken::{self, Weakened};
 
 /// What is compared.
 #[derive(Clone, Copy)]
@@ -28,6 +29,9 @@ pub struct View<'a> {
     /// Logical time.
     pub now: Timestamp,
 }
+
+/// Why what is in quarantine is left alone by promotions too (`GUARDS.md` 2).
+const FOUGHT: &str = "quarantined after a fight: release it, or approve";
 
 /// A resource that a promotion leaves alone, and why (CONFLICT).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +73,8 @@ pub struct Comparison {
     pub leaving: Vec<Id>,
     /// What the target said is no drift although it looked like one: accepted as it is now, whatever is withheld.
     pub confirmed: Vec<(Id, Accepted)>,
+    /// What is there and does not work.
+    pub ill: Vec<Id>,
     /// What the target would not take of a promotion, and why; counted, never written.
     pub refused: Vec<(Id, Arc<str>)>,
 }
@@ -132,6 +138,9 @@ impl Row<'_> {
             None if self.want.is_none() && accepted.is_none() => return self.undrift(trouble, out),
             None => return self.place_unread("it was not observed".into(), accepted, out),
         };
+        if live.here().is_some_and(|here| here.health == Health::Unhealthy) {
+            out.ill.push(self.id.clone());
+        }
         match accepted {
             Some(accepted) => self.place_accepted(accepted, live, trouble, out),
             None => self.place_new(live, trouble, out),
@@ -171,10 +180,10 @@ impl Row<'_> {
             Some(here) if here.digest == want.digest => out.in_place.push(self.in_place(want, here, None)),
             here => {
                 let op = self.promotion(want, here, None);
-                if drift::held(trouble, self.view.now) {
-                    out.conflicts.push(Conflict { id: self.id.clone(), why: "a person holds it".into(), op });
-                } else {
-                    out.promote.push(op);
+                let held = drift::held(trouble, self.view.now).then_some("a person holds it");
+                match held.or(drift::quarantined(trouble).then_some(FOUGHT)) {
+                    Some(why) => out.conflicts.push(Conflict { id: self.id.clone(), why: why.into(), op }),
+                    None => out.promote.push(op),
                 }
             }
         }
@@ -189,7 +198,7 @@ impl Row<'_> {
             .and_then(|trouble| trouble.drift.as_ref())
             .filter(|mark| mark.live == Some(here.digest))
             .map_or(self.view.now, |mark| mark.since);
-        let held = drift::held(trouble, self.view.now) || trouble.is_some_and(|trouble| trouble.quarantined.is_some());
+        let held = drift::held(trouble, self.view.now) || drift::quarantined(trouble);
         let grace = jiff::SignedDuration::try_from(self.view.guards.drift.grace).unwrap_or(jiff::SignedDuration::MAX);
         let at = since.checked_add(grace).unwrap_or(self.view.now);
         let answer = match self.view.guards.drift.routine {
@@ -231,15 +240,17 @@ impl Row<'_> {
         }
         if !drifted {
             self.undrift(trouble, out);
-            return match (self.want, here) {
+            let op = match (self.want, here) {
                 (Some(want), Some(here)) if want.digest != accepted.desired => {
-                    out.promote.push(self.promotion(want, Some(here), Some(accepted)));
+                    self.promotion(want, Some(here), Some(accepted))
                 }
-                (None, Some(here)) if self.view.desired.is_some() => {
-                    out.promote.push(self.removal(here, Some(accepted), false));
-                }
-                _ => {}
+                (None, Some(here)) if self.view.desired.is_some() => self.removal(here, Some(accepted), false),
+                _ => return,
             };
+            if drift::quarantined(trouble) {
+                return out.conflicts.push(Conflict { id: self.id.clone(), why: FOUGHT.into(), op });
+            }
+            return out.promote.push(op);
         }
         if self.want.is_none() && here.is_none() && self.view.desired.is_some() {
             out.gone.push(self.id.clone());
@@ -255,13 +266,20 @@ impl Row<'_> {
         }
         out.reversals.push(reversal);
         if !out.settled.contains(self.id) {
-            self.place_conflict(accepted, here, &drift, out);
+            self.place_conflict(accepted, here, &drift, trouble, out);
         }
         out.drift.push(drift);
     }
 
     /// A promotion of something that somebody changed: it waits while that change may be what saved the night.
-    fn place_conflict(&self, accepted: &Accepted, here: Option<&Here>, drift: &Drift, out: &mut Comparison) {
+    fn place_conflict(
+        &self,
+        accepted: &Accepted,
+        here: Option<&Here>,
+        drift: &Drift,
+        trouble: Option<&Trouble>,
+        out: &mut Comparison,
+    ) {
         let op = match (self.want, here) {
             (Some(want), here) if want.digest != accepted.desired => self.promotion(want, here, Some(accepted)),
             (None, Some(here)) if self.view.desired.is_some() => self.removal(here, Some(accepted), false),
@@ -272,13 +290,14 @@ impl Row<'_> {
             (Answer::RevertAt(at), _) => {
                 Some(format!("it was changed by nobody known; routine from {at} on, unless held").into())
             }
+            (Answer::Leave(_), _) if drift::quarantined(trouble) => Some(FOUGHT.into()),
             (Answer::Leave(why), Class::Emergency) => Some(why.clone()),
             (Answer::Leave(_), _) => None,
             (Answer::Escalate(_), _) => {
                 Some("a person changed it: adopt the change by a commit, release it, or approve".into())
             }
         };
-        match why {
+        match why.filter(|_| !weaken::is(Weakened::Conflict)) {
             Some(why) => out.conflicts.push(Conflict { id: self.id.clone(), why, op }),
             None => out.promote.push(op),
         }

@@ -89,6 +89,11 @@ pub fn held(trouble: Option<&Trouble>, now: Timestamp) -> bool {
             .is_some_and(|hold| hold.until.is_none_or(|until| now < until))
 }
 
+/// Tells whether a resource was fought over and is left alone.
+pub fn quarantined(trouble: Option<&Trouble>) -> bool {
+    !weaken::is(Weakened::Quarantine) && trouble.is_some_and(|trouble| trouble.quarantined.is_some())
+}
+
 /// Tells whether drift of a resource is ignored as a whole.
 pub fn ignored(id: &Id, policies: &DriftPolicies) -> bool {
     policies.ignore.iter().any(|ignore| {
@@ -133,7 +138,7 @@ pub fn classify(
         Class::Emergency => policies.emergency,
         Class::Fresh | Class::Routine | Class::Extra => policies.routine,
     };
-    let answer = if trouble.is_some_and(|trouble| trouble.quarantined.is_some()) {
+    let answer = if quarantined(trouble) {
         Answer::Leave("quarantined after a fight: holdfast reverted it and something changed it back, too often".into())
     } else {
         match policy {

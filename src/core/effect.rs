@@ -8,6 +8,8 @@ pub enum Rules {
     /// Names of files mean what they mean on a machine.
     #[default]
     Directory,
+    /// Names are those of a cluster's objects, which say by themselves what they are (`crate::manifest`).
+    Kubernetes,
     /// Only the program knows what its names mean: it says of each resource what it is (`docs/exec-target.md`).
     Exec,
 }
@@ -17,7 +19,7 @@ impl Rules {
     pub fn is_protected(self, id: &str) -> bool {
         match self {
             Self::Directory => directory::is_protected(id),
-            Self::Exec => false,
+            Self::Kubernetes | Self::Exec => false,
         }
     }
 
@@ -25,7 +27,7 @@ impl Rules {
     pub fn is_access_control(self, id: &str) -> bool {
         match self {
             Self::Directory => directory::is_access_control(id),
-            Self::Exec => false,
+            Self::Kubernetes | Self::Exec => false,
         }
     }
 }

@@ -85,9 +85,7 @@ fn reasons<'a>(comparison: &'a Comparison, observed: &'a Observed, state: &'a St
     }
     for drift in &comparison.drift {
         let word = match &drift.answer {
-            Answer::Leave(_) if state.trouble(&drift.id).is_some_and(|trouble| trouble.quarantined.is_some()) => {
-                "fought"
-            }
+            Answer::Leave(_) if drift::quarantined(state.trouble(&drift.id)) => "fought",
             Answer::Leave(_) if drift::held(state.trouble(&drift.id), state.now()) => "held",
             Answer::Leave(_) => continue,
             Answer::Escalate(_) => "held",
@@ -96,7 +94,8 @@ fn reasons<'a>(comparison: &'a Comparison, observed: &'a Observed, state: &'a St
         why.insert(&drift.id, word);
     }
     for conflict in &comparison.conflicts {
-        why.insert(&conflict.id, "conflict");
+        let fought = drift::quarantined(state.trouble(&conflict.id));
+        why.insert(&conflict.id, if fought { "fought" } else { "conflict" });
     }
     for (id, _) in &comparison.unread {
         why.insert(id, "unread");
@@ -120,7 +119,7 @@ mod tests {
             let differing = Differing { since: now, cycles: 2, at: 1, alerted: false, why: why.into() };
             Fact::Differs { id: Id::new(id), differing }
         };
-        let failed = Fact::Failed { purpose: Purpose::Promote, index: 0, id: Id::new("f001"), breaker };
+        let failed = Fact::Failed { purpose: Purpose::Promote, index: 0, id: Id::new("f001"), breaker, unknown: false };
         world.fold(vec![failed, differs("f002", "pending"), differs("f003", "drifted")]);
         world
     }

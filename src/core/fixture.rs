@@ -130,7 +130,7 @@ impl World {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let now = self.state.app.clock.as_ref().map_or(start, |clock| clock.now) + time;
         let clock = Clock { now, wall: now, boot: "b".into(), uptime_ms: 0 };
-        self.fold(vec![Fact::Cycle { clock, counted: true, complete: true }]);
+        self.fold(vec![Fact::Cycle { clock, counted: true, complete: true, wanted: true }]);
     }
 
     pub(super) fn observed(&self) -> Observed {
@@ -314,7 +314,7 @@ impl World {
         if blocked || self.refusing.contains(&id) {
             let known = self.state.trouble(&op.id).and_then(|trouble| trouble.breaker.clone());
             let breaker = pace::failed(known.as_ref(), "refused".into(), &self.guards, self.state.now(), 0.0);
-            return self.fold(vec![Fact::Failed { purpose, index, id: op.id, breaker }]);
+            return self.fold(vec![Fact::Failed { purpose, index, id: op.id, breaker, unknown: false }]);
         }
         self.wrote.push(id.clone());
         let value = op.to.map(|to| to.as_bytes()[0]);

@@ -8,6 +8,7 @@ use super::plan::{Details, Magnitude};
 use super::reason::Reason;
 use super::resource::{Desired, Digest, Hasher, Want};
 use super::state::State;
+use super::weaken::{self, Weakened};
 
 /// What one application would change, desired against accepted alone.
 #[derive(Clone, Debug)]
@@ -40,7 +41,8 @@ impl Member {
             return Self { name: name.clone(), n, magnitude, desired: None };
         };
         let changes = changes(state, desired);
-        let (magnitude, _) = magnitude(&changes, &inside(&changes), guards);
+        let (mut magnitude, _) = magnitude(&changes, &inside(&changes), guards);
+        magnitude.creates = 0;
         Self { name: name.clone(), n, magnitude, desired: Some(desired.digest()) }
     }
 }
@@ -62,6 +64,10 @@ fn changes(state: &State, desired: &Desired) -> Vec<WantChange> {
         };
         changes.push(WantChange { id: id.clone(), old: Some(old), new: new.cloned() });
     }
+    // What is new is not counted, but may be where something moves to.
+    let new = |want: &&Want| state.resources.get(&want.id).is_none_or(|known| known.accepted.is_none());
+    let created = desired.wants.iter().filter(new).cloned();
+    changes.extend(created.map(|want| WantChange { id: want.id.clone(), old: None, new: Some(want) }));
     changes
 }
 
@@ -102,6 +108,9 @@ pub fn judge(members: &[Member], guards: &FleetGuards) -> Option<(Vec<Reason>, D
         let message = format!("{changed} of {apps} applications would change together, the limit is half");
         reasons.push(Reason::crossed("fleet_change", count(changed), count(apps / 2), count(apps), message));
     }
+    if weaken::is(Weakened::Fleet) {
+        reasons.clear();
+    }
     let mut hash = Hasher::new();
     hash.part(b"fleet");
     let mut sorted: Vec<&Member> = members.iter().collect();
@@ -111,4 +120,31 @@ pub fn judge(members: &[Member], guards: &FleetGuards) -> Option<(Vec<Reason>, D
         hash.part(member.desired.as_ref().map_or(&[][..], |digest| digest.as_bytes()));
     }
     Some((reasons, hash.finish()))
+}
+
+/// Returns what of the fleet's judgement holds one application: whoever changes nothing is held by nothing.
+pub fn holds(judged: Option<&(Vec<Reason>, Digest)>, member: &Member) -> Option<(Vec<Reason>, Digest)> {
+    let (reasons, digest) = judged?;
+    let reasons = if member.magnitude.is_zero() { Vec::new() } else { reasons.clone() };
+    Some((reasons, *digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{World, desired, files};
+    use super::*;
+
+    fn member(world: &World, wants: &super::super::fixture::Files) -> Member {
+        Member::new(&"web".into(), &world.state, Some(&desired(wants)), &world.guards, |_| Details::new())
+    }
+
+    #[test]
+    fn what_moves_is_no_deletion_and_what_is_new_is_nothing() {
+        let world = World::at(files(0..20, 1));
+        let mut moved = files(1..20, 1);
+        moved.insert("g000".to_owned(), 1);
+        assert_eq!(member(&world, &moved).magnitude, Magnitude { updates: 1, ..Magnitude::default() });
+        assert!(member(&world, &files(0..25, 1)).magnitude.is_zero());
+        assert_eq!(member(&world, &files(1..20, 1)).magnitude.deletes, 1);
+    }
 }

@@ -6,6 +6,7 @@ use super::ledger::Fact;
 use super::resource::Digest;
 use super::state::{Governing, State};
 use super::stricter;
+use super::weaken::{self, Weakened};
 
 /// The configuration in force.
 #[derive(Clone, PartialEq, Debug)]
@@ -42,7 +43,7 @@ pub fn govern(state: &State, new: &Governing) -> InForce {
     let loosened = stricter::loosened(&old.guards, &new.guards, &old.trust, &new.trust);
     let wanted = Wanted { digest: &new.digest, change: None, seen: state.now(), contributors: &[] };
     let approved = find(state, &wanted, &old.trust, &old.guards).map(|approval| approval.digest);
-    if loosened.is_empty() || approved.is_some() {
+    if loosened.is_empty() || approved.is_some() || weaken::is(Weakened::Loosened) {
         let mut facts = vec![governs(loosened)];
         facts.extend(approved.map(|digest| Fact::ApprovalSpent { digest, how: "used".into() }));
         return InForce::of(new, facts);

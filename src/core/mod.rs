@@ -17,6 +17,7 @@ pub mod culprit;
 pub mod drift;
 pub mod effect;
 pub mod effect_directory;
+pub mod effect_kubernetes;
 pub mod failing;
 #[cfg(test)]
 mod fixture;

@@ -141,7 +141,8 @@ fn attemptable(state: &State, purpose: Purpose) -> impl Iterator<Item = (u32, &R
     open.take_while(move |(_, slot)| late || !slot.op.is_late()).filter_map(move |((_, index), slot)| {
         let Op { id, verb, class, reverts, .. } = &slot.op;
         let trouble = state.trouble(id);
-        let held = super::drift::held(trouble, now) && !reverts;
+        let left = super::drift::held(trouble, now) || super::drift::quarantined(trouble);
+        let held = left && !reverts && !let_go(state, &slot.op, trouble);
         let blocked = *class == Class::Replace
             && *verb != Verb::Delete
             && waiting.iter().any(|gone| super::plan::excludes(gone, id));
@@ -153,6 +154,16 @@ fn attemptable(state: &State, purpose: Purpose) -> impl Iterator<Item = (u32, &R
         }
         Some((*index, slot))
     })
+}
+
+/// Tells whether an approval of one operation alone, given since a person held its resource or it was fought over, lets it go
+/// (`GUARDS.md` 6).
+fn let_go(state: &State, op: &Op, trouble: Option<&Trouble>) -> bool {
+    let digest = op.digest();
+    let hold = trouble.and_then(|trouble| trouble.hold.as_ref()).map(|hold| hold.since);
+    let left_since = hold.max(trouble.and_then(|trouble| trouble.quarantined));
+    let mut given = state.app.approvals.iter().filter(|known| known.digest == digest && known.used);
+    given.any(|approval| left_since.is_none_or(|since| approval.at >= since))
 }
 
 /// Returns what a batch of this size would begin with and what could not be rehearsed so far (`GUARDS.md` 5.8).
@@ -180,7 +191,8 @@ pub fn probe(state: &State, purpose: Purpose, guards: &Guards) -> Option<u32> {
 
 /// Tells whether a resource's back-off is over.
 pub fn may_attempt(trouble: Option<&Trouble>, now: Timestamp) -> bool {
-    trouble.and_then(|trouble| trouble.breaker.as_ref()).is_none_or(|breaker| breaker.next <= now)
+    let breaker = trouble.and_then(|trouble| trouble.breaker.as_ref());
+    weaken::is(Weakened::Breaker) || breaker.is_none_or(|breaker| breaker.next <= now)
 }
 
 /// Counts a failed attempt: exponential back-off with full jitter, and the breaker.

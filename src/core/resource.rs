@@ -242,6 +242,11 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// What a source path that is missing desires.
+    pub fn missing() -> Self {
+        Self { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() }
+    }
+
     /// Finds one resource by binary search.
     pub fn get(&self, id: &Id) -> Option<&Want> {
         let at = self.wants.binary_search_by(|want| want.id.cmp(id)).ok()?;

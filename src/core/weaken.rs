@@ -67,6 +67,24 @@ pub enum Weakened {
     Clock,
     /// What may be returned to.
     Return,
+    /// A rollout is cancelled when what it has not yet written moves.
+    RolloutMoves,
+    /// A promotion leaves alone what a person changed.
+    Conflict,
+    /// What was fought over is left alone.
+    Quarantine,
+    /// Back-off, and the breaker of a resource that always fails.
+    Breaker,
+    /// FAILURE
+    Failure,
+    /// How far `on_poison: last_good` follows a range.
+    LastGood,
+    /// A looser configuration waits for an approval.
+    Loosened,
+    /// An approval lapses.
+    ApprovalTtl,
+    /// RENDER
+    Render,
 }
 
 /// Every guard.
@@ -103,6 +121,15 @@ pub const ALL: &[Weakened] = &[
     Weakened::Anchor,
     Weakened::Clock,
     Weakened::Return,
+    Weakened::RolloutMoves,
+    Weakened::Conflict,
+    Weakened::Quarantine,
+    Weakened::Breaker,
+    Weakened::Failure,
+    Weakened::LastGood,
+    Weakened::Loosened,
+    Weakened::ApprovalTtl,
+    Weakened::Render,
 ];
 
 #[cfg(test)]

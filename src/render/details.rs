@@ -1,10 +1,14 @@
 //! What changes inside the files that two commits both want, read where the trees differ and nowhere else.
 
+use super::objects::Change;
 use super::{Render, RenderError, Renderer, WantChange, field_changes};
 use crate::core::commit::CommitId;
 use crate::core::plan::Details;
 use crate::core::resource::Id;
 use crate::core::tree::{Kind, Oid, Side, TreeError, Trees};
+
+/// What an object's canonical form is called where a file's path tells how it reads.
+pub(super) const OBJECT: &str = "object.json";
 
 /// How far it is looked into files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +32,9 @@ impl Renderer {
         look: Look,
     ) -> Result<(Vec<WantChange>, Details), RenderError> {
         let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
+        if let Some(objects) = self.objects(trees) {
+            return Ok(split(objects.changes(old, new)?, look));
+        }
         let mut updates = Vec::new();
         let mut seen = |id: &Id, old: Side, new: Side| {
             if let (Some(old), Some(new)) = (old, new)
@@ -52,6 +59,22 @@ impl Renderer {
         }
         Ok((changes, details))
     }
+}
+
+/// Tells what changes from what changes inside.
+fn split(changed: Vec<Change>, look: Look) -> (Vec<WantChange>, Details) {
+    let (mut changes, mut details) = (Vec::new(), Details::new());
+    for Change { change, old, new } in changed {
+        if let (Some(old), Some(new)) = (old, new)
+            && details.len() < look.files
+        {
+            let fits = |json: &[u8]| json.len() as u64 <= look.bytes;
+            let (old, new) = (Some(&*old).filter(|json| fits(json)), Some(&*new).filter(|json| fits(json)));
+            details.insert(change.id.clone(), field_changes(old, new, OBJECT));
+        }
+        changes.push(change);
+    }
+    (changes, details)
 }
 
 fn read(trees: &dyn Trees, (kind, oid): (Kind, Oid), cap: u64) -> Result<Option<Vec<u8>>, TreeError> {

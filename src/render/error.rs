@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::resource::Id;
 use crate::core::tree::TreeError;
+use crate::manifest::ManifestError;
 
 /// Says why a commit does not render. Nothing of it is used then (`GUARDS.md` 2, RENDER).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -72,6 +74,20 @@ pub enum Problem {
     /// The commit does not want this resource.
     #[error("this commit does not want it")]
     NotWanted,
+    /// A file of manifests has a document that is no object.
+    #[error(transparent)]
+    Manifest(ManifestError),
+    /// Two files declare one object.
+    #[error("it declares {id}, which {other} declares too; take it out of one of the two")]
+    Twice {
+        /// Which object.
+        id: Id,
+        /// The other file.
+        other: Arc<str>,
+    },
+    /// A symbolic link where a manifest should be.
+    #[error("a manifest cannot be a symbolic link; put the file itself there")]
+    LinkToManifest,
     /// An object could not be read.
     #[error(transparent)]
     Tree(TreeError),
@@ -93,6 +109,9 @@ impl Problem {
             Self::Link => "link",
             Self::Time(_) => "time",
             Self::NotWanted => "not_wanted",
+            Self::Manifest(_) => "manifest",
+            Self::Twice { .. } => "twice",
+            Self::LinkToManifest => "link_to_manifest",
             Self::Tree(_) => "tree",
         }
     }

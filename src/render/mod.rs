@@ -1,13 +1,17 @@
-//! From a tree at a commit to what is wanted, for the renderers that there are: plain files so far.
+//! From a tree at a commit to what is wanted, for the renderers that there are.
 //!
 //! A [`Renderer`] belongs to one application. It reads through [`Trees`], keeps what it learned by object id, and gives
 //! whole states ([`Renderer::render`]), differences between commits at the cost of what differs
 //! ([`Renderer::changes`]), and the bytes of one resource when they are to be written ([`Renderer::content`]).
+//!
+//! What a file is depends on the kind of target: for a directory each file is a resource; for a cluster each object in it
+//! is one ([`Rules::Kubernetes`]).
 
 mod details;
 mod error;
 mod fields;
 mod lines;
+mod objects;
 mod plain;
 mod redact;
 
@@ -24,7 +28,7 @@ pub use fields::field_changes;
 
 use crate::core::commit::CommitId;
 use crate::core::effect::Rules;
-use crate::core::resource::{Desired, Digest, Id};
+use crate::core::resource::{Desired, Digest, FieldChange, Id};
 use crate::core::spelling::{bytes_from_id, id_from_bytes};
 use crate::core::tree::{Kind, Oid, TreeError, Trees, lookup, show};
 
@@ -86,12 +90,27 @@ pub struct Renderer {
     path: Vec<u8>,
     limits: Limits,
     rules: Rules,
+    /// Where objects go that name no namespace.
+    namespace: Arc<str>,
+    lenient: bool,
     facts: plain::Facts,
-    recent: Mutex<VecDeque<Arc<Desired>>>,
+    files: objects::Files,
+    recent: Mutex<VecDeque<Kept>>,
+}
+
+/// A whole state that is kept.
+#[derive(Clone, Debug)]
+struct Kept {
+    desired: Arc<Desired>,
+    /// Its objects, where it is of a cluster.
+    objects: Option<Arc<objects::Rendered>>,
 }
 
 /// Whole states that are kept: the accepted one, the tip, and some between while a range is judged.
 const RECENT: usize = 4;
+
+/// Where objects go that name no namespace, unless the target says so.
+const NAMESPACE: &str = "default";
 
 impl Renderer {
     /// Makes a renderer for a source path: relative to the repository's root, `.` being the root itself.
@@ -106,7 +125,10 @@ impl Renderer {
             path,
             limits,
             rules: Rules::default(),
+            namespace: NAMESPACE.into(),
+            lenient: false,
             facts: plain::Facts::default(),
+            files: objects::Files::default(),
             recent: Mutex::default(),
         })
     }
@@ -118,21 +140,45 @@ impl Renderer {
         self
     }
 
+    /// Puts objects that name no namespace into another one than `default`.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: Option<&str>) -> Self {
+        if let Some(namespace) = namespace {
+            self.namespace = namespace.into();
+        }
+        self
+    }
+
+    /// Passes over files that are no manifests: only for looking at a past that nobody will converge to.
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        self.lenient = true;
+        self
+    }
+
     /// Renders everything that a commit wants, sorted by identity.
     pub fn render(&self, trees: &dyn Trees, commit: &CommitId) -> Result<Arc<Desired>, RenderError> {
+        self.kept(trees, commit).map(|kept| kept.desired)
+    }
+
+    fn kept(&self, trees: &dyn Trees, commit: &CommitId) -> Result<Kept, RenderError> {
         let source = self.source(trees, commit)?;
         let inputs = self.inputs(source);
-        if let Some(known) = self.recent().iter().find(|known| known.inputs == inputs) {
+        if let Some(known) = self.recent().iter().find(|known| known.desired.inputs == inputs) {
             return Ok(known.clone());
         }
-        let wants = match self.kind {
-            Render::Plain => self.plain(trees).all(source)?,
+        let (wants, objects) = match self.objects(trees) {
+            None => (self.plain(trees).all(source)?, None),
+            Some(objects) => {
+                let rendered = Arc::new(objects.all(source)?);
+                (rendered.wants(), Some(rendered))
+            }
         };
-        let desired = Arc::new(Desired { inputs, wants });
+        let kept = Kept { desired: Arc::new(Desired { inputs, wants }), objects };
         let mut recent = self.recent();
         recent.truncate(RECENT - 1);
-        recent.push_front(desired.clone());
-        Ok(desired)
+        recent.push_front(kept.clone());
+        Ok(kept)
     }
 
     /// Hashes what a commit's rendering depends on, without rendering: equal inputs render equally.
@@ -145,14 +191,21 @@ impl Renderer {
     /// A source path that is missing at one of them counts as empty there, so that what this takes away is seen.
     pub fn changes(&self, trees: &dyn Trees, old: &CommitId, new: &CommitId) -> Result<Vec<WantChange>, RenderError> {
         let (old, new) = (self.source_or_none(trees, old)?, self.source_or_none(trees, new)?);
-        match self.kind {
-            Render::Plain => self.plain(trees).changes(old, new),
+        match self.objects(trees) {
+            None => self.plain(trees).changes(old, new),
+            Some(objects) => Ok(objects.changes(old, new)?.into_iter().map(|change| change.change).collect()),
         }
     }
 
     /// Reads what a commit wants written for one resource.
     pub fn content(&self, trees: &dyn Trees, commit: &CommitId, id: &Id) -> Result<Content, RenderError> {
         let fail = |problem| RenderError::at(id.as_str(), problem);
+        if self.rules == Rules::Kubernetes {
+            let kept = self.kept(trees, commit)?;
+            let json = kept.objects.as_ref().and_then(|objects| objects.json(id));
+            let json = json.ok_or_else(|| fail(Problem::NotWanted))?;
+            return Ok(Content::File { bytes: json.to_vec(), executable: false });
+        }
         let path = bytes_from_id(id).map_err(|_| fail(Problem::NotWanted))?;
         let source = self.source(trees, commit)?;
         let found = lookup(trees, source, &path).map_err(|e| fail(e.into()))?;
@@ -167,6 +220,13 @@ impl Renderer {
             Some((Kind::Link, oid)) => Ok(Content::Link(read(oid, plain::LINK_MAX)?)),
             Some((Kind::Tree | Kind::Submodule, _)) | None => Err(fail(Problem::NotWanted)),
         }
+    }
+
+    /// Lists what changed inside a resource, as [`field_changes`] does, by what its bytes are.
+    pub fn field_changes(&self, old: Option<&[u8]>, new: Option<&[u8]>, id: &Id) -> Vec<FieldChange> {
+        // What an object may keep secret is told by its kind, not by its name.
+        let path = if self.rules == Rules::Kubernetes { details::OBJECT } else { id.as_str() };
+        field_changes(old, new, path)
     }
 
     /// Finds the source path's tree, if it is there.
@@ -203,14 +263,27 @@ impl Renderer {
         let name: &[u8] = match self.kind {
             Render::Plain => b"plain",
         };
-        Digest::of_parts([name, plain::VERSION, &self.path, source.as_bytes()])
+        let version = if self.rules == Rules::Kubernetes { objects::VERSION } else { plain::VERSION };
+        Digest::of_parts([name, version, self.namespace.as_bytes(), &self.path, source.as_bytes()])
+    }
+
+    /// Returns what renders objects, where that is what is wanted.
+    fn objects<'a>(&'a self, trees: &'a dyn Trees) -> Option<objects::Objects<'a>> {
+        (self.rules == Rules::Kubernetes).then(|| objects::Objects {
+            trees,
+            path: &self.path,
+            limits: &self.limits,
+            namespace: &self.namespace,
+            lenient: self.lenient,
+            files: &self.files,
+        })
     }
 
     fn plain<'a>(&'a self, trees: &'a dyn Trees) -> plain::Plain<'a> {
         plain::Plain::new(trees, &self.path, &self.limits, self.rules, &self.facts)
     }
 
-    fn recent(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Desired>>> {
+    fn recent(&self) -> std::sync::MutexGuard<'_, VecDeque<Kept>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

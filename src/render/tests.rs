@@ -430,3 +430,71 @@ fn binaries_are_told_by_size() {
     assert_eq!(field_changes(Some(b"a\n"), Some(b"a"), "x").len(), 1, "a lost last newline is a change");
     assert_eq!(field_changes(Some(b"\xff"), None, "x")[0].new, None);
 }
+
+fn manifests() -> Renderer {
+    plain("apps").with_rules(crate::core::effect::Rules::Kubernetes)
+}
+
+fn map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ a: {value} }}\n")
+}
+
+#[test]
+fn of_manifests_each_object_is_a_want_and_other_files_are_none_of_ours() {
+    let mut memory = Memory::default();
+    let both = format!("{}---\n{}", map("b", "x"), map("a", "x"));
+    let commit = memory.commit(&tree([(
+        "apps",
+        tree([
+            ("FREEZE.yaml", file("reason: x")),
+            ("README.md", file("# not an object")),
+            ("both.yaml", file(&both)),
+            ("c", tree([("c.json", file(r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"c"}}"#))])),
+        ]),
+    )]));
+    let desired = manifests().render(&memory, &commit).unwrap();
+    assert_eq!(names(&desired.wants), ["/ConfigMap/default/a", "/ConfigMap/default/b", "/Namespace//c"]);
+    assert_eq!(&*desired.wants[0].origin, "apps/both.yaml");
+    let Content::File { bytes, .. } = manifests().content(&memory, &commit, &desired.wants[0].id).unwrap() else {
+        panic!("an object is bytes")
+    };
+    assert_eq!(crate::manifest::digest(&bytes), desired.wants[0].digest);
+    let elsewhere = manifests().with_namespace(Some("shop")).render(&memory, &commit).unwrap();
+    assert_eq!(elsewhere.wants[0].id.as_str(), "/ConfigMap/shop/a");
+}
+
+#[test]
+fn an_object_that_moves_to_another_file_changes_nothing_and_one_commit_costs_its_files() {
+    let mut memory = Memory::default();
+    let many: Vec<(String, String)> =
+        (0..50).map(|at| (format!("f{at:02}.yaml"), map(&format!("m{at}"), "x"))).collect();
+    let at = |memory: &mut Memory, moved: &str, a: &str| {
+        let mut files: Vec<(&str, Node<'_>)> = many.iter().map(|(name, text)| (name.as_str(), file(text))).collect();
+        let (text, b) = (map("moves", "x"), map("changes", a));
+        let nodes = [(moved, file(&text)), ("z.yaml", file(&b))];
+        files.extend(nodes);
+        memory.commit(&tree([("apps", tree(files))]))
+    };
+    let (old, new) = (at(&mut memory, "p.yaml", "x"), at(&mut memory, "q.yaml", "y"));
+    let renderer = manifests();
+    let reads = memory.reads.get();
+    let (changes, details) =
+        renderer.changes_with_details(&memory, &old, &new, super::Look { files: 10, bytes: 1000 }).unwrap();
+    assert_eq!(changes.iter().map(|change| change.id.as_str()).collect::<Vec<_>>(), ["/ConfigMap/default/changes"]);
+    assert_eq!(details[&changes[0].id][0].path, "/data/a");
+    assert_eq!(changes, renderer.changes(&memory, &old, &new).unwrap());
+    assert!(memory.reads.get() - reads < 20, "{} reads", memory.reads.get() - reads);
+}
+
+#[test]
+fn two_files_that_declare_one_object_do_not_render() {
+    let mut memory = Memory::default();
+    let commit =
+        memory.commit(&tree([("apps", tree([("a.yaml", file(&map("m", "x"))), ("b.yaml", file(&map("m", "y")))]))]));
+    let error = manifests().render(&memory, &commit).unwrap_err().to_string();
+    assert!(error.contains("apps/b.yaml") && error.contains("apps/a.yaml"), "{error}");
+    let commit = memory.commit(&tree([("apps", tree([("values.yaml", file("a: 1\n"))]))]));
+    let error = manifests().render(&memory, &commit).unwrap_err().to_string();
+    assert!(error.contains("apps/values.yaml") && error.contains("apiVersion"), "{error}");
+    assert_eq!(manifests().lenient().render(&memory, &commit).unwrap().wants.len(), 0);
+}

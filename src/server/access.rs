@@ -57,8 +57,13 @@ fn token(tokens: Option<&SecretFile>, given: &str) -> Result<Option<String>, Den
     found.map(|secret| secret.owner.clone()).ok_or(Denied::Token)
 }
 
+/// The header of a token where `Authorization` belongs to a proxy: the API server's takes it for itself. No browser attaches it
+/// by itself.
+const TOKEN: HeaderName = HeaderName::from_static("x-holdfast-token");
+
 fn bearer(headers: &HeaderMap) -> Option<String> {
-    credentials(headers, "bearer").map(str::to_owned)
+    let own = || headers.get(TOKEN).and_then(|token| token.to_str().ok()).map(str::trim);
+    credentials(headers, "bearer").or_else(own).map(str::to_owned)
 }
 
 /// Reads the password of a basic authorization, as browsers ask for it.

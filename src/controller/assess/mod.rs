@@ -6,6 +6,8 @@
 mod plans;
 mod range;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -119,6 +121,15 @@ impl Assessment {
         }
     }
 
+    /// Returns the digest of what the tip desires, if that is known.
+    pub fn tip_desired(&self) -> Option<Digest> {
+        match &self.rendered {
+            Rendered::Desired(desired) => Some(desired.digest()),
+            Rendered::Missing(_) => Some(Desired::missing().digest()),
+            Rendered::Broken(_) => None,
+        }
+    }
+
     /// Returns what comparing found with the commit that promotion leads to now.
     pub fn leading(&self) -> &Comparison {
         self.prefix.as_ref().filter(|_| self.judgement.to_prefix).map_or(&self.comparison, |prefix| &prefix.comparison)
@@ -175,13 +186,14 @@ fn read_all(
     };
     let observed = observe(read, state, &rendered);
     let complete = observed.failure.is_none() && !observed.seen.iter().any(|(_, live)| matches!(live, Live::Unread(_)));
+    let wanted = !matches!(rendered, Rendered::Broken(_));
     for _ in 0..TRIES {
         let known = state.app.clock.as_ref();
         let clock = known.map_or_else(|| Clock::start(&reading), |clock| clock.advance(&reading));
         let behind = known.and_then(|clock| clock.behind(&reading));
         let interval = SignedDuration::try_from(settings.guards.interval).unwrap_or(SignedDuration::MAX);
         let counted = state.app.counted_at.is_none_or(|at| clock.now.duration_since(at) >= interval);
-        let mut facts = vec![Fact::Cycle { clock, counted, complete }];
+        let mut facts = vec![Fact::Cycle { clock, counted, complete, wanted }];
         facts.extend(branch.facts(state, &tip));
         match ledger.commit(state, &facts) {
             Ok(()) => {
@@ -364,7 +376,10 @@ fn decide(
         counted: reads.counted,
     };
     let mut judgement = judge(state, &inputs);
-    if state.app.identity.is_none() {
+    // Another path or renderer is what the ledger is about once everything is as it wants it, and not before: what is left of
+    // a rollout that was cancelled is held again.
+    let moved_in = inputs.reconfigured.is_some() && judgement.is_settled(&inputs);
+    if state.app.identity.is_none() || moved_in {
         judgement.facts.push(Fact::Identified { identity: settings.identity.clone() });
     }
     range::name_poison(&mut judgement, state, &commits);
@@ -385,7 +400,7 @@ fn compare_tip(state: &State, reads: &Reads, guards: &Guards) -> Comparison {
     if reads.observed.failure.is_some() {
         return Comparison::default();
     }
-    let nothing = Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
+    let nothing = Desired::missing();
     let desired = match (&reads.rendered, &reads.tip) {
         (Rendered::Desired(desired), Ok(tip)) => Some((desired.as_ref(), tip)),
         (Rendered::Missing(_), Ok(tip)) => Some((&nothing, tip)),

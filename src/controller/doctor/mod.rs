@@ -5,9 +5,11 @@
 //! - `state`: the state directory, the ledger, the clock, and what is frozen.
 //! - `source`: the repository: is it reached, is the branch there, does its tip render?
 //! - `trust`: who may sign, and would the tip be let through?
+//! - `cluster`: the cluster: reached, ours, and what is permitted there.
 //! - `target`: the directory: there, writable, lockable, ours, watched; and the commands that are run.
 //! - `network`: the port that is listened on, and the receivers of alerts.
 
+mod cluster;
 mod files;
 mod network;
 mod source;
@@ -118,13 +120,13 @@ fn examine_application(
     files::source(app, &mut notes("secrets", name.clone(), checks));
     progress(&format!("the repository of {}", app.name));
     let seen = glimpses.of(app, config, stop);
-    source::source(app, &seen, &mut notes("repository", name.clone(), checks));
+    let wanted = source::source(app, &seen, &mut notes("repository", name.clone(), checks));
     let keys = trust::files(app, &mut notes("trust", name.clone(), checks));
     if let (Some(keys), Ok(glimpse)) = (&keys, &*seen) {
         trust::tip(app, keys, glimpse, &mut notes("trust", name.clone(), checks));
     }
     progress(&format!("the target of {}", app.name));
-    target::target(app, state, &mut notes("target", name.clone(), checks));
+    target::target(app, &wanted, state, &mut notes("target", name.clone(), checks));
     target::commands(app, &mut notes("commands", name.clone(), checks));
     state::clock(app, state, &mut notes("clock", name.clone(), checks));
     state::freezes(app, config, state, seen.as_ref().as_ref().ok(), &mut notes("freeze", name.clone(), checks));

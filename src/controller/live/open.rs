@@ -35,9 +35,11 @@ impl Live {
             .map_err(|error| fail("the clone", error.to_string()))?;
         let renderer = Renderer::new(render::Render::Plain, &app.source.path, render::Limits::default())
             .map_err(|error| fail("the source path", error.to_string()))?
-            .with_rules(crate::targets::rules(&app.target));
+            .with_rules(crate::targets::rules(&app.target))
+            .with_namespace(app.target.namespace());
         let cache = state_dir.join("cache").join(format!("{}.stat", app.name));
-        let target = Target::open(&app.target, &cache).map_err(|error| fail("the target", error.to_string()))?;
+        let target =
+            Target::open(&app.target, &app.name, &cache).map_err(|error| fail("the target", error.to_string()))?;
         Ok(Self {
             app: app.clone(),
             state_dir: state_dir.to_owned(),

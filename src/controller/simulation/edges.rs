@@ -1,9 +1,11 @@
 //! The edges of one application as one process has them open.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rival;
 use super::target::Object;
 use super::world::{Seen, Shared, World};
 use crate::controller::edges::{Read, Rendered, Trusted, Unclaimed, Write};
@@ -27,16 +29,27 @@ pub struct SimEdges {
     pid: usize,
     app: usize,
     fetched: bool,
-    given: Option<Result<CommitId, Arc<str>>>,
+    given: Option<Fetched>,
+    fetched_at: Option<i64>,
+}
+
+/// What the applications of a repository fetched together, and the uptime at which that began.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The tip, or why there is none.
+    pub tip: Result<CommitId, Arc<str>>,
+    /// When.
+    pub at: i64,
 }
 
 impl SimEdges {
     /// Opens the edges.
-    pub fn open(world: &Shared, pid: usize, app: usize, given: Option<Result<CommitId, Arc<str>>>) -> Self {
-        Self { world: world.clone(), pid, app, fetched: false, given }
+    pub fn open(world: &Shared, pid: usize, app: usize, given: Option<Fetched>) -> Self {
+        Self { world: world.clone(), pid, app, fetched: false, given, fetched_at: None }
     }
 
-    fn enter(&self, name: &str) -> std::cell::RefMut<'_, World> {
+    fn enter(&self, name: &'static str) -> std::cell::RefMut<'_, World> {
+        rival::interrupt(&self.world, self.pid);
         let mut world = self.world.borrow_mut();
         world.enter(self.pid, self.app, name);
         world
@@ -61,10 +74,15 @@ impl Read for SimEdges {
     fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
         self.fetched = true;
         let given = self.given.take();
+        self.fetched_at = given.as_ref().map(|given| given.at);
         let mut world = self.enter("fetch");
-        let tip = given.unwrap_or_else(|| world.fetch());
+        let tip = given.map_or_else(|| world.fetch(), |given| given.tip);
         world.seen(self.pid, self.app).tip = tip.clone().ok();
         tip
+    }
+
+    fn fetched_at(&self) -> Option<i64> {
+        self.fetched_at
     }
 
     fn trust(&mut self, state: &State, tip: &CommitId, policy: &TrustPolicy) -> Result<Trusted, Arc<str>> {
@@ -85,7 +103,7 @@ impl Read for SimEdges {
         let commit = world.repository.get(tip)?;
         let entries: Vec<_> = commit.freezes.iter().map(|(path, bytes)| (path.clone(), bytes.clone())).collect();
         let verified = trusted.is_some_and(|trusted| trusted.signature.is_empty() && trusted.history.is_none());
-        let leads = |commit: &CommitId| commit == tip || world.repository.range(commit, tip).2;
+        let leads = |commit: &CommitId| commit == tip || world.repository.range(commit, tip).on_chain;
         let reading = world.reading();
         let now = state.app.clock.as_ref().map_or(reading.wall, |clock| clock.advance(&reading).now);
         state.app.freeze.at_tip(tip, &entries, verified, &leads, now)
@@ -117,6 +135,7 @@ impl Read for SimEdges {
         let faults = world.faults;
         let mut observed = Observed { anchor: world.targets[self.app].seen(), ..Observed::default() };
         if world.random.chance(faults.observe) {
+            world.count("nothing is observed");
             observed.failure = Some("permission denied".into());
             world.seen(self.pid, self.app).failed = true;
             return observed;
@@ -124,10 +143,12 @@ impl Read for SimEdges {
         if world.random.chance(faults.unread / 4) {
             observed.anchor = AnchorSeen::Unread("permission denied".into());
         }
-        let objects: BTreeMap<Id, Object> = world.targets[self.app].objects.clone();
+        world.seen(self.pid, self.app).anchor = Some(observed.anchor.clone());
+        let objects: Rc<BTreeMap<Id, Object>> = Rc::new(world.targets[self.app].objects.clone());
         let now = world.now;
         for (id, _) in expect {
             if world.random.chance(faults.unread) {
+                world.count("a resource is not read");
                 world.seen(self.pid, self.app).unread.insert((*id).clone());
                 observed.seen.push(((*id).clone(), Live::Unread("time-out".into())));
                 continue;
@@ -151,6 +172,7 @@ impl Read for SimEdges {
         let mut world = self.enter("still");
         let faults = world.faults;
         if world.random.chance(faults.fetch) {
+            world.count("the tip is not read again");
             // The host does not answer: the next look is ten seconds on.
             let now = world.now;
             world.seen(self.pid, self.app).acting_since = Some(now);
@@ -170,13 +192,16 @@ impl Write for SimEdges {
         let mut world = self.enter("claim");
         let faults = world.faults;
         if world.random.chance(faults.claim) {
+            world.count("the target is not claimed");
             return Err(Unclaimed("the target does not answer".into()));
         }
         let target = &world.targets[self.app];
         if target.lock.is_some_and(|lock| lock != self.pid) {
+            world.count("the target is locked by another");
             return Err(Unclaimed("another process holds the lock".into()));
         }
         if target.seen() != *expected {
+            world.count("the anchor was swapped by another");
             return Err(Unclaimed("the anchor was swapped by somebody else".into()));
         }
         world.check_claim(self.pid, self.app);
@@ -196,18 +221,21 @@ impl Write for SimEdges {
         let mut world = self.enter("write");
         world.check_write(self.pid, self.app, op);
         let faults = world.faults;
-        if world.random.chance(faults.refuse) {
+        if world.random.chance(faults.refuse) || world.jammed.contains(&(self.app, op.id.clone())) {
+            world.count("a write is refused");
             world.note(|| format!("write of {} is refused", op.id));
             return Outcome::Refused("admission says no".into());
         }
         let from = op.from.as_ref();
         let moved = world.targets[self.app].moved(&op.id, op.verb, from);
         if let Some(why) = moved.filter(|_| !weaken::is(Weakened::Precondition)) {
+            world.count("a precondition fails");
             world.note(|| format!("write of {}: {why}", op.id));
             return Outcome::Moved(why);
         }
         let unknown = world.random.chance(faults.unknown);
         if unknown && world.random.chance(500) {
+            world.count("a write is lost");
             world.note(|| format!("write of {} is lost", op.id));
             return Outcome::Unknown("time-out".into());
         }
@@ -216,7 +244,11 @@ impl Write for SimEdges {
         world.written += 1;
         world.note(|| format!("wrote {:?} {} -> {:?}", op.verb, op.id, op.to.map(|to| to.short())));
         world.leave(self.pid, "written");
-        if unknown { Outcome::Unknown("time-out".into()) } else { Outcome::Done(live) }
+        if unknown {
+            world.count("a write lands and times out");
+            return Outcome::Unknown("time-out".into());
+        }
+        Outcome::Done(live)
     }
 
     fn settle(&mut self, wrote: &[Id]) -> Vec<(Id, Health, Option<String>)> {

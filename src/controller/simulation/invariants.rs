@@ -1,27 +1,28 @@
 //! What must hold at every write, every rollout and every conclusion, judged by the world.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::oracle::{Credit, print, print_change};
-use super::repository::{PEOPLE, Tree};
+use super::oracle::Credit;
+use super::repository::Tree;
 use super::world::World;
 use crate::core::commit::CommitId;
 use crate::core::freeze;
 use crate::core::glob;
-use crate::core::guards::{Guards, Limit, Mode};
+use crate::core::guards::{Limit, Mode, OnPoison};
 use crate::core::ledger::Fact;
 use crate::core::op::{Class, Effect, Op, Verb};
-use crate::core::resource::{Digest, Id, Vitals};
+use crate::core::resource::{Anchor, Id, Vitals};
 use crate::core::state::{LatchName, Purpose, Rollout, Standing};
 
 /// How long a `FREEZE` at the tip may go unseen while acting: ten seconds and the calls between looking and writing.
 const TIP_UNSEEN: i64 = 10_000 + 8_000;
 
 /// Returns the largest allowed value, by the words of `GUARDS.md` 8.
-fn allowed(limit: Limit, n: u32) -> Option<u32> {
+pub fn allowed(limit: Limit, n: u32) -> Option<u32> {
     match limit {
         Limit::Disabled => None,
         Limit::Fixed(limit) => Some(limit),
@@ -36,12 +37,17 @@ fn allowed(limit: Limit, n: u32) -> Option<u32> {
 
 /// How much a plan amounts to, as the onlooker measures it.
 #[derive(Debug, Default)]
-struct Measured {
-    creates: u32,
-    updates: u32,
-    deletes: u32,
-    removed: BTreeMap<Arc<str>, u32>,
-    effects: Vec<(Id, Effect)>,
+pub struct Measured {
+    /// What is new.
+    pub creates: u32,
+    /// What is changed or adopted.
+    pub updates: u32,
+    /// What goes, with what goes with it.
+    pub deletes: u32,
+    /// How many of each group go.
+    pub removed: BTreeMap<Arc<str>, u32>,
+    /// What each operation amounts to.
+    pub effects: Vec<(Id, Effect)>,
 }
 
 impl World {
@@ -55,17 +61,18 @@ impl World {
         };
         let credit = eye.credits.remove(at);
         self.check_caps(store, app, &credit);
-        self.check_latches(&credit);
+        self.check_latches(pid, store, app, &credit);
         self.check_freezes(pid, store, app);
         self.check_state(pid, store, app);
         self.check_trust(pid, &credit);
         self.check_content(store, app, &credit);
         self.check_resource(pid, store, app, &credit);
+        self.check_attempt(pid, store, app, &credit);
         self.check_order(store, app, &credit);
     }
 
     fn check_caps(&mut self, store: usize, app: usize, credit: &Credit) {
-        let guards = self.settings[app].guards.clone();
+        let guards = self.guards(store, app);
         let deletes = credit.op.verb == Verb::Delete;
         let eye = self.eye(store, app);
         let spent = eye.spent.entry(credit.purpose).or_default();
@@ -86,11 +93,15 @@ impl World {
         }
     }
 
-    fn check_latches(&mut self, credit: &Credit) {
+    fn check_latches(&mut self, pid: usize, store: usize, app: usize, credit: &Credit) {
+        // Before the culprit, where the guards ask for it, PLAN holds what follows only: checked when the rollout began.
+        let last_good = self.guards(store, app).on_poison == OnPoison::LastGood;
+        let before = last_good && self.seen(pid, app).tip.as_ref() != Some(&credit.rollout.commit);
         for (name, latch) in &credit.latches {
             let all = latch.only.is_empty();
             let withholds = match name {
-                LatchName::Plan | LatchName::Health => credit.purpose == Purpose::Promote,
+                LatchName::Plan => credit.purpose == Purpose::Promote && !before,
+                LatchName::Health => credit.purpose == Purpose::Promote,
                 LatchName::Drift => credit.purpose == Purpose::Heal,
                 LatchName::Observation => all || latch.only.contains(&credit.op.id),
                 // A probe is let through.
@@ -134,7 +145,7 @@ impl World {
     }
 
     fn check_state(&mut self, pid: usize, store: usize, app: usize) {
-        let guards = self.settings[app].guards.clone();
+        let guards = self.guards(store, app);
         let target = &self.targets[app];
         let ledger = &self.stores[store].id;
         let ours = target.anchor.as_ref().is_some_and(|anchor| anchor.ledger == *ledger);
@@ -157,7 +168,7 @@ impl World {
         }
         let commit = credit.rollout.commit.clone();
         if let Some(base) = &credit.base
-            && !self.repository.range(base, &commit).2
+            && !self.repository.range(base, &commit).on_chain
         {
             self.broken("history", format!("{:?} does not go on from {base:?}", commit));
         }
@@ -171,12 +182,12 @@ impl World {
         let state = self.durable(store, app);
         let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
         let accepted = accepted.map(|accepted| accepted.desired);
-        let wanted: Tree = match credit.purpose {
+        let wanted: Rc<Tree> = match credit.purpose {
             Purpose::Promote => {
                 let commit = self.repository.get(&credit.rollout.commit);
                 commit.and_then(|commit| commit.sources[app].tree()).unwrap_or_default()
             }
-            Purpose::Heal => Tree::new(),
+            Purpose::Heal => Rc::default(),
         };
         let expected = match credit.purpose {
             Purpose::Promote => wanted.get(&op.id).map(super::repository::Thing::digest),
@@ -201,7 +212,7 @@ impl World {
     fn check_resource(&mut self, pid: usize, store: usize, app: usize, credit: &Credit) {
         let op = &credit.op;
         let now = self.durable(store, app).now();
-        let guards = self.settings[app].guards.clone();
+        let guards = self.guards(store, app);
         let effect = self.effect(pid, app, op, &credit.rollout.commit, credit.purpose, &[]);
         let object = self.seen(pid, app).objects.get(&op.id).cloned();
         let state = self.durable(store, app);
@@ -235,6 +246,9 @@ impl World {
             if fought {
                 self.broken("fight", format!("{} is reverted once more", op.id));
             }
+        }
+        if self.eye(store, app).fought.contains(&op.id) && !approved {
+            self.broken("fight", format!("{} is written although it is in quarantine", op.id));
         }
     }
 
@@ -287,6 +301,10 @@ impl World {
         if let Some(batch) = eye.batches.get_mut(&purpose) {
             batch.wrote += 1;
         }
+        if purpose == Purpose::Heal {
+            // Whether or not anybody says so.
+            eye.reverts.entry(op.id.clone()).or_default().push(now);
+        }
         if purpose == Purpose::Promote && rollout.standing == Standing::Passed && effect != Effect::Create {
             let moved = matches!(op.class, Class::Move | Class::Supersede);
             eye.landed.push((now, op.id.clone(), if moved { Effect::Update } else { effect }));
@@ -297,8 +315,15 @@ impl World {
     pub fn check_claim(&mut self, pid: usize, app: usize) {
         let store = self.processes[pid].store;
         let there = self.targets[app].anchor.clone();
+        if !self.is_ours(store, app, there.as_ref()) {
+            self.broken("anchor", format!("process {pid} claims a target that is not as its ledger left it"));
+        }
+    }
+
+    /// Tells whether a target is as a ledger left it.
+    pub fn is_ours(&self, store: usize, app: usize, there: Option<&Anchor>) -> bool {
         let journal = &self.stores[store].parts[app].journal;
-        let ours = match &there {
+        match there {
             None => journal
                 .iter()
                 .rev()
@@ -309,14 +334,11 @@ impl World {
                 Fact::Reanchored { anchor: Some(anchor), .. } => **anchor == *there,
                 _ => false,
             }),
-        };
-        if !ours {
-            self.broken("anchor", format!("process {pid} claims a target that is not as its ledger left it"));
         }
     }
 
     /// Says what an operation amounts to, by what is there and what shall be.
-    fn effect(&self, pid: usize, app: usize, op: &Op, commit: &CommitId, purpose: Purpose, all: &[Op]) -> Effect {
+    pub fn effect(&self, pid: usize, app: usize, op: &Op, commit: &CommitId, purpose: Purpose, all: &[Op]) -> Effect {
         let object = self.processes[pid].seen[app].objects.get(&op.id);
         if op.verb == Verb::Delete {
             let moved = all.iter().any(|new| {
@@ -342,7 +364,8 @@ impl World {
         }
     }
 
-    fn measure(&self, pid: usize, app: usize, ops: &[Op], commit: &CommitId, purpose: Purpose) -> Measured {
+    /// Measures operations.
+    pub fn measure(&self, pid: usize, app: usize, ops: &[Op], commit: &CommitId, purpose: Purpose) -> Measured {
         let mut sum = Measured::default();
         for op in ops {
             let effect = self.effect(pid, app, op, commit, purpose, ops);
@@ -363,178 +386,6 @@ impl World {
             sum.effects.push((op.id.clone(), effect));
         }
         sum
-    }
-
-    /// Called when a rollout became durable.
-    pub fn check_rollout(
-        &mut self,
-        pid: usize,
-        store: usize,
-        app: usize,
-        purpose: Purpose,
-        rollout: &Rollout,
-        ops: &[Op],
-    ) {
-        let guards = self.settings[app].guards.clone();
-        let now = self.durable(store, app).now();
-        let sum = self.measure(pid, app, ops, &rollout.commit, purpose);
-        let mut own_limits = true;
-        match &rollout.standing {
-            Standing::Approved { by, digest } => {
-                let fleet = self.eye(store, app).shown_fleet.contains(digest);
-                self.check_approval(store, app, purpose, rollout, ops, by, digest);
-                own_limits = fleet && !self.eye(store, app).grants.iter().any(|grant| grant.digest == rollout.digest);
-            }
-            Standing::Return => {
-                own_limits = false;
-                self.check_return(store, app, rollout, ops);
-            }
-            Standing::Passed => {}
-        }
-        if !own_limits {
-            return;
-        }
-        match purpose {
-            Purpose::Heal => {
-                let n = self.eye(store, app).inventory;
-                let count = u32::try_from(ops.len()).unwrap_or(u32::MAX);
-                let missing = sum.creates;
-                let over = allowed(guards.drift_halt, n).is_some_and(|limit| count > limit);
-                let all = guards.drift_halt != Limit::Disabled && n >= 3 && missing >= n;
-                if over || all {
-                    self.broken("drift_halt", format!("{count} of {n} resources are reverted unasked"));
-                }
-            }
-            Purpose::Promote => {
-                self.check_limits(store, app, rollout, &sum, &guards);
-                self.check_windows(store, app, &sum, &guards, now);
-            }
-        }
-    }
-
-    fn check_limits(&mut self, store: usize, app: usize, rollout: &Rollout, sum: &Measured, guards: &Guards) {
-        let now = self.durable(store, app).now();
-        let shortest = guards.window_deletes.keys().chain(guards.window_changes.keys()).min().copied();
-        let eye = self.eye(store, app);
-        let inventory = eye.inventory;
-        let n = shortest.map_or(inventory, |window| eye.largest(window, now));
-        let groups = eye.groups.clone();
-        let tree = self.repository.get(&rollout.commit).and_then(|commit| commit.sources[app].tree());
-        let desired = tree.map_or(0, |tree| tree.len());
-        let changes = sum.updates + sum.deletes;
-        if allowed(guards.change_halt, n).is_some_and(|limit| changes > limit) {
-            self.broken("change_halt", format!("{changes} of {n} resources change unapproved"));
-        }
-        let d = sum.deletes;
-        let over = allowed(guards.delete_halt, n).is_some_and(|limit| d > limit)
-            || guards.delete_halt != Limit::Disabled
-                && (d >= 3 && 2 * d >= inventory || inventory >= 2 && d >= inventory);
-        if over {
-            self.broken("delete_halt", format!("{d} of {n} resources are deleted unapproved"));
-        }
-        if let Some(growth) = guards.growth_halt
-            && inventory >= growth.from
-            && desired >= (growth.factor * inventory) as usize
-            && sum.creates >= growth.creates
-        {
-            self.broken("growth_halt", format!("{} are created beside {inventory}", sum.creates));
-        }
-        if let Some(halt) = guards.group_halt {
-            let emptied = sum
-                .removed
-                .iter()
-                .filter(|(group, removed)| groups.get(*group).is_some_and(|had| *had >= halt.from && *removed >= had));
-            if emptied.count() >= halt.groups as usize {
-                self.broken("group_halt", "whole groups are emptied unapproved".to_owned());
-            }
-        }
-        if guards.empty_desired_halts && desired == 0 {
-            self.broken("empty_desired", "nothing would be left".to_owned());
-        }
-    }
-
-    fn check_windows(&mut self, store: usize, app: usize, sum: &Measured, guards: &Guards, now: jiff::Timestamp) {
-        let eye = self.eye(store, app).clone();
-        let kinds =
-            [(&guards.window_deletes, guards.delete_halt, true), (&guards.window_changes, guards.change_halt, false)];
-        for (windows, halt, deletes) in kinds {
-            for (window, times) in windows {
-                let Some(limit) = allowed(halt, eye.largest(*window, now)) else { continue };
-                let counts = |effect: Effect| effect == Effect::Delete || !deletes && effect == Effect::Update;
-                let length = SignedDuration::try_from(*window).unwrap_or(SignedDuration::MAX);
-                let planned: BTreeSet<&Id> =
-                    sum.effects.iter().filter(|(_, effect)| counts(*effect)).map(|(id, _)| id).collect();
-                let before =
-                    eye.landed.iter().filter(|(at, _, effect)| now.duration_since(*at) < length && counts(*effect));
-                let all: BTreeSet<&Id> = before.map(|(_, id, _)| id).chain(planned.iter().copied()).collect();
-                if !planned.is_empty() && all.len() > (limit * times) as usize {
-                    let what = if deletes { "deleted" } else { "changed" };
-                    self.broken(
-                        "window",
-                        format!("{} resources {what} within {window:?}, {limit} x{times}", all.len()),
-                    );
-                }
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "all of it is one rollout and its approval")]
-    fn check_approval(
-        &mut self,
-        store: usize,
-        app: usize,
-        purpose: Purpose,
-        rollout: &Rollout,
-        ops: &[Op],
-        by: &Arc<str>,
-        digest: &Digest,
-    ) {
-        let base = self.durable(store, app).app.converged.clone();
-        let people = match (&base, purpose) {
-            (_, Purpose::Heal) => BTreeSet::new(),
-            (Some(base), _) => self.repository.contributors(base, &rollout.commit, app),
-            (None, _) => self.repository.get(&rollout.commit).map(|commit| PEOPLE[commit.author]).into_iter().collect(),
-        };
-        let guards = self.settings[app].guards.clone();
-        let now = self.durable(store, app).now();
-        let ttl = SignedDuration::try_from(guards.approval_ttl).unwrap_or(SignedDuration::MAX);
-        let eye = self.eye(store, app);
-        let fleet = eye.shown_fleet.contains(digest);
-        let plan = eye.shown.get(digest) == Some(&print(ops));
-        let change = eye.shown_changes.get(digest) == Some(&print_change(ops));
-        if !fleet && !plan && !change {
-            return self.broken("approval_binding", format!("{by} approved {digest}, which is another plan"));
-        }
-        let fits = |at: jiff::Timestamp| now.duration_since(at) <= ttl || change;
-        let Some(grant) = eye.grants.iter_mut().find(|grant| grant.digest == *digest && !grant.used && fits(grant.at))
-        else {
-            return self
-                .broken("approval_once", format!("the approval of {digest} was used before, lapsed or never given"));
-        };
-        // A fleet's approval serves every application, each from its own ledger.
-        grant.used = !fleet;
-        if people.contains(&**by) {
-            self.broken("approval_own", format!("{by} approved what they made"));
-        }
-    }
-
-    fn check_return(&mut self, store: usize, app: usize, rollout: &Rollout, ops: &[Op]) {
-        let now = self.durable(store, app).now();
-        let day = SignedDuration::from_hours(24);
-        let eye = self.eye(store, app);
-        let lately = |at: jiff::Timestamp| now.duration_since(at) < day;
-        let good = eye.good.iter().rev().find(|(desired, at)| *desired == rollout.desired && lately(*at)).cloned();
-        let again = eye.returned.iter().any(|at| lately(*at));
-        eye.returned.push(now);
-        let Some((_, since)) = good.filter(|_| !again) else {
-            return self.broken("return", "this is no return to a good state, or the second in a day".to_owned());
-        };
-        let foreign = ops.iter().filter(|op| op.verb == Verb::Delete);
-        let foreign: Vec<&Id> =
-            foreign.filter(|op| eye.created.get(&op.id).is_none_or(|at| *at < since)).map(|op| &op.id).collect();
-        if let Some(id) = foreign.first() {
-            self.broken("return", format!("a return deletes {id}, which was there before"));
-        }
     }
 
     /// Called when everything is said to be as a commit wants it.

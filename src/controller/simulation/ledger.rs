@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::rival;
 use super::world::{Shared, World};
 use crate::controller::edges::{Ledger, LedgerError};
 use crate::core::freeze;
@@ -18,19 +19,34 @@ pub struct Part {
     pub journal: Vec<Fact>,
     /// What they fold into.
     pub state: State,
+    /// How far it was read back, and what that folds into.
+    read: (usize, State),
 }
 
 impl Part {
-    /// Folds the whole journal anew, each fact as it would be read from the disk.
-    pub fn refold(&self) -> State {
-        let mut state = State::default();
+    /// Folds the journal anew, each fact as it would be read from the disk. What was read back before folds into the same.
+    pub fn refold(&mut self) -> State {
+        let (done, mut state) = std::mem::take(&mut self.read);
         let mut touched = Touched::default();
-        for fact in &self.journal {
+        for fact in &self.journal[done..] {
             let text = serde_json::to_string(fact).expect("a fact is JSON");
             let read: Fact = serde_json::from_str(&text).expect("a fact reads what it wrote");
             state.fold(&read, &mut touched);
         }
+        self.read = (self.journal.len(), state.clone());
         state
+    }
+
+    /// Tells whether a process has the same state in memory, as far as facts said that they touched it. All of it is
+    /// compared whenever a process opens the ledger.
+    fn agrees(&self, state: &State, touched: &Touched) -> bool {
+        let rest = if touched.all_resources {
+            self.state.resources == state.resources
+        } else {
+            touched.resources.iter().all(|id| self.state.resources.get(id) == state.resources.get(id))
+        };
+        let ops = touched.ops.iter().all(|key| self.state.rollout_ops.get(key) == state.rollout_ops.get(key));
+        (self.state.seq, &self.state.app) == (state.seq, &state.app) && rest && ops
     }
 
     fn append(&mut self, facts: &[Fact]) {
@@ -95,9 +111,10 @@ impl SimBook {
     pub fn open(world: &Shared, pid: usize, app: usize) -> (Self, State) {
         let mut inner = world.borrow_mut();
         let store = inner.processes[pid].store;
-        let part = &inner.stores[store].parts[app];
+        let part = &mut inner.stores[store].parts[app];
         let state = part.refold();
-        if state != part.state {
+        let same = state == part.state;
+        if !same {
             inner.broken("fold", "the journal folds into another state than was kept".to_owned());
         }
         let every = inner.stores[store].every.state.clone();
@@ -121,16 +138,19 @@ impl SimBook {
 impl Ledger for SimBook {
     fn commit(&mut self, state: &mut State, facts: &[Fact]) -> Result<(), LedgerError> {
         let world = self.world.clone();
+        rival::interrupt(&world, self.pid);
         let mut inner = world.borrow_mut();
         inner.enter(self.pid, self.app, "commit");
         let faults = inner.faults;
         if inner.random.chance(faults.before) {
+            inner.count("the ledger fails before it wrote");
             inner.note(|| "the ledger fails before it wrote".to_owned());
             *state = inner.stores[self.store].parts[self.app].state.clone();
             return Err(LedgerError::Failed("the disk is full".to_owned()));
         }
-        let store = &mut inner.stores[self.store];
+        let store = &inner.stores[self.store];
         if store.every.state.seq != self.every.seq || store.parts[self.app].state.seq != state.seq {
+            inner.count("the ledger moved on");
             drop(inner);
             self.refresh(state);
             return Err(LedgerError::Moved);
@@ -139,8 +159,9 @@ impl Ledger for SimBook {
         for fact in facts {
             state.fold(fact, &mut touched);
         }
-        store.parts[self.app].append(facts);
-        if *state != store.parts[self.app].state {
+        let part = &mut inner.stores[self.store].parts[self.app];
+        part.append(facts);
+        if !part.agrees(state, &touched) {
             inner.broken("fold", "the state in memory is not what the journal folds into".to_owned());
         }
         for fact in facts {
@@ -149,6 +170,7 @@ impl Ledger for SimBook {
         inner.observe_facts(Some(self.pid), self.store, self.app, facts);
         inner.leave(self.pid, "committed");
         if inner.random.chance(faults.after) {
+            inner.count("the ledger fails after it wrote");
             inner.note(|| "the ledger fails after it wrote".to_owned());
             return Err(LedgerError::Failed("the disk went away".to_owned()));
         }

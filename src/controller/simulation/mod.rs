@@ -13,14 +13,21 @@
 //! `HOLDFAST_SIMULATION_SEEDS=N` runs N seeds instead of a few thousand, `HOLDFAST_SIMULATION_SEED=S` runs one and prints what
 //! happens in it.
 
+mod commits;
 mod edges;
+mod focus;
 mod invariants;
 mod ledger;
 mod oracle;
+mod process;
 mod random;
 mod repository;
+mod rival;
+mod rollouts;
 mod run;
 mod script;
+mod standing;
 mod target;
 mod tests;
+mod weakened;
 mod world;

@@ -1,6 +1,7 @@
 //! What an onlooker remembers of a ledger and its target, to judge by the world and not by what the controller says of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,10 +10,12 @@ use super::world::{Landed, World};
 use crate::controller::assess::Assessment;
 use crate::core::commit::CommitId;
 use crate::core::freeze;
+use crate::core::guards::Guards;
 use crate::core::ledger::Fact;
 use crate::core::op::{Effect, Op, Verb};
+use crate::core::reason::Reason;
 use crate::core::resource::{Digest, Health, Id};
-use crate::core::state::{Latch, LatchName, Purpose, Rollout, State};
+use crate::core::state::{Latch, LatchName, Purpose, Rollout, Standing, State};
 
 /// What was reserved for one write.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ pub struct Credit {
 pub struct Grant {
     /// Of what.
     pub digest: Digest,
+    /// By whom.
+    pub by: Arc<str>,
     /// When.
     pub at: Timestamp,
     /// Whether a rollout used it.
@@ -127,8 +132,12 @@ pub struct Eye {
     pub returned: Vec<Timestamp>,
     /// Commits that an operator took as verified.
     pub anchored: BTreeSet<CommitId>,
-    /// What could not be read in the cycle under way; nothing at all if so.
-    pub pending: (BTreeSet<Id>, bool),
+    /// The guards that govern: a looser configuration does so only once somebody approved it.
+    pub governs: Option<Rc<Guards>>,
+    /// Failed attempts in a row by resource, and when the last one was.
+    pub failed: BTreeMap<Id, (u32, Timestamp)>,
+    /// Resources that were found fought over.
+    pub fought: BTreeSet<Id>,
     /// What was held in the last cycle.
     pub held: BTreeSet<LatchName>,
 }
@@ -179,8 +188,9 @@ impl World {
     }
 
     /// Remembers what an assessment showed to people.
-    pub fn show(&mut self, store: usize, app: usize, assessment: &Assessment) {
-        let fleet = self.settings[app].fleet.as_ref().map(|(_, digest)| *digest);
+    pub fn show(&mut self, pid: usize, app: usize, fleet: Option<&(Vec<Reason>, Digest)>, assessment: &Assessment) {
+        let store = self.processes[pid].store;
+        let (unread, failed) = (self.seen(pid, app).unread.clone(), self.seen(pid, app).failed);
         let eye = self.eye(store, app);
         for plan in [&assessment.promote, &assessment.heal] {
             eye.shown.insert(plan.digest, print(&plan.ops));
@@ -191,11 +201,15 @@ impl World {
                 eye.shown_ops.insert(op.digest(), (op.id.clone(), from, op.to));
             }
         }
-        let (unread, failed) = std::mem::take(&mut eye.pending);
+        // Withheld from when it was judged: a crash before that is followed by a fresh observation.
         eye.unread.extend(unread);
         eye.unread_all |= failed;
-        eye.shown_fleet.extend(fleet);
+        eye.shown_fleet.extend(fleet.map(|(_, digest)| *digest));
         eye.held = assessment.judgement.standing.iter().map(|held| held.name).collect();
+        for name in eye.held.clone() {
+            self.count(name.as_str());
+        }
+        self.check_standing(pid, app);
     }
 
     /// Looks at facts that just became durable.
@@ -221,26 +235,56 @@ impl World {
             Fact::Wrote { purpose, index, id, verb, .. } => {
                 let eye = self.eye(store, app);
                 eye.use_up(*purpose, *index);
-                if *purpose == Purpose::Heal {
-                    eye.reverts.entry(id.clone()).or_default().push(now);
-                }
+                eye.failed.remove(id);
                 match verb {
                     Verb::Create => drop(eye.created.insert(id.clone(), now)),
                     Verb::Update => {}
                     Verb::Delete => drop(eye.created.remove(id)),
                 }
             }
-            Fact::Failed { purpose, index, .. } | Fact::Moved { purpose, index, .. } => {
-                self.eye(store, app).use_up(*purpose, *index);
+            Fact::Failed { purpose, index, id, .. } => {
+                let eye = self.eye(store, app);
+                eye.use_up(*purpose, *index);
+                let failed = eye.failed.entry(id.clone()).or_insert((0, now));
+                *failed = (failed.0 + 1, now);
+                if failed.0 == 10 {
+                    self.count("a breaker opens");
+                }
             }
-            Fact::FoundDone { purpose, index, .. } => self.eye(store, app).use_up(*purpose, *index),
+            Fact::Moved { purpose, index, .. } => self.eye(store, app).use_up(*purpose, *index),
+            Fact::FoundDone { purpose, index, id, .. } => {
+                let eye = self.eye(store, app);
+                eye.use_up(*purpose, *index);
+                eye.failed.remove(id);
+                self.count("a write is found done");
+            }
+            Fact::Agrees { id } => drop(self.eye(store, app).failed.remove(id)),
+            Fact::Quarantined { id } => {
+                self.eye(store, app).fought.insert(id.clone());
+                self.count("a fight");
+            }
             Fact::Unquarantined { id } => {
-                self.eye(store, app).reverts.remove(id);
+                let eye = self.eye(store, app);
+                eye.reverts.remove(id);
+                eye.fought.remove(id);
+            }
+            Fact::Governed { governing, loosened } => self.check_governed(store, app, governing, loosened),
+            Fact::RolloutEnded { how, .. } if !how.starts_with("done") => self.count("a rollout is cancelled"),
+            Fact::Cleared { latch: LatchName::Failure, .. } => {
+                // Each is tried once more.
+                for failed in self.eye(store, app).failed.values_mut() {
+                    failed.0 = failed.0.min(9);
+                }
             }
             Fact::RolloutStarted { purpose, rollout, ops } => {
                 let eye = self.eye(store, app);
                 eye.batches.insert(*purpose, BatchEye { allowed: 1, wrote: 0 });
                 eye.unhealthy.remove(purpose);
+                self.count(match rollout.standing {
+                    Standing::Passed => "a plan passes",
+                    Standing::Approved { .. } => "an approved rollout",
+                    Standing::Return => "a return",
+                });
                 if let Some(pid) = pid {
                     self.check_rollout(pid, store, app, *purpose, rollout, ops);
                 }
@@ -252,12 +296,13 @@ impl World {
                 }
             }
             Fact::Approved { approval } => {
-                let grant = Grant { digest: approval.digest, at: approval.at, used: false };
+                let grant = Grant { digest: approval.digest, by: approval.by.clone(), at: approval.at, used: false };
                 self.eye(store, app).grants.push(grant);
             }
             Fact::Converged { commit, desired, good, .. } => {
                 self.check_converged(pid, store, app, commit);
                 if *good {
+                    self.check_good(store, app, commit);
                     self.eye(store, app).good.push((*desired, now));
                 }
             }
@@ -276,8 +321,16 @@ impl World {
     }
 
     fn observe_cycle(&mut self, pid: usize, store: usize, app: usize, counted: bool) {
-        let seen = self.processes[pid].seen[app].clone();
-        let interval = i64::try_from(self.settings[app].guards.interval.as_millis()).unwrap_or(i64::MAX);
+        let (tip, began, revoked) = {
+            let seen = self.seen(pid, app);
+            (seen.tip.clone(), seen.began, seen.revoked.clone())
+        };
+        let complete = self.is_whole(pid, app);
+        let read_all = {
+            let seen = self.seen(pid, app);
+            !seen.failed && seen.unread.is_empty()
+        };
+        let interval = i64::try_from(self.guards(store, app).interval.as_millis()).unwrap_or(i64::MAX);
         let state = self.durable(store, app);
         let (now, inventory) = (state.now(), state.inventory());
         let mut groups: BTreeMap<Arc<str>, u32> = BTreeMap::new();
@@ -288,21 +341,16 @@ impl World {
         }
         let eye = self.eye(store, app);
         (eye.inventory, eye.groups) = (inventory, groups);
-        let complete = !seen.failed && seen.unread.is_empty();
-        if !complete {
+        if !read_all {
             eye.clean = 0;
         }
-        // Withheld from when it was judged: a crash before that is followed by a fresh observation.
-        eye.pending = (seen.unread, seen.failed);
         if counted {
             eye.highs.push((now, inventory));
             eye.spent.clear();
-            let early = eye.counted_at.is_some_and(|at| (seen.began - at) * 21 / 20 + 10_000 < interval);
-            eye.counted_at = Some(seen.began);
-            if complete {
-                eye.complete += 1;
-                eye.clean += 1;
-            }
+            let early = eye.counted_at.is_some_and(|at| (began - at) * 21 / 20 + 10_000 < interval);
+            eye.counted_at = Some(began);
+            eye.complete += u32::from(complete);
+            eye.clean += u32::from(read_all);
             if early {
                 self.broken("interval", format!("application {app}: a cycle counted before its interval was over"));
             }
@@ -312,8 +360,8 @@ impl World {
             eye.unread.clear();
             eye.unread_all = false;
         }
-        if let Some(tip) = seen.tip {
-            self.observe_freezes(store, app, &tip, &seen.revoked);
+        if let Some(tip) = tip {
+            self.observe_freezes(store, app, &tip, &revoked);
         }
     }
 
@@ -323,19 +371,24 @@ impl World {
         let now = state.now();
         let last = state.app.last_verified.clone();
         let base = state.app.converged.clone().or_else(|| last.clone());
-        let verified =
-            self.verified(base.as_ref(), tip, revoked) && last.is_none_or(|last| self.repository.range(&last, tip).2);
+        let verified = self.verified(base.as_ref(), tip, revoked)
+            && last.is_none_or(|last| self.repository.range(&last, tip).on_chain);
         let Some(entries) = self.repository.get(tip).map(|commit| commit.freezes.clone()) else { return };
         let old = self.eye(store, app).frozen.clone();
         let mut frozen: Vec<Frozen> = Vec::new();
         for mut known in old {
-            let leads = self.repository.range(&known.commit, tip).2;
+            let leads = self.repository.range(&known.commit, tip).on_chain;
             let over = freeze::parse(&known.bytes, known.since).until.is_some_and(|until| until <= now);
             let same = entries.get(&known.path) == Some(&known.bytes);
             if same && !leads {
                 known.commit = tip.clone();
             }
-            if same || !(over || verified && leads) {
+            // One that freezes everything for ever takes the place of any.
+            let replaced = entries.get(&known.path).is_some_and(|bytes| {
+                let said = freeze::parse(bytes, now);
+                said.scope.is_empty() && said.until.is_none()
+            });
+            if same || !(over || replaced || verified && leads) {
                 frozen.push(known);
             }
         }
@@ -350,8 +403,8 @@ impl World {
     /// Tells whether every commit from a base to a tip counts as verified, and leads there.
     pub fn verified(&self, base: Option<&CommitId>, tip: &CommitId, revoked: &BTreeSet<usize>) -> bool {
         let Some(base) = base else { return self.repository.is_good(tip, revoked, self.wall()) };
-        let (all, _, on_chain) = self.repository.range(base, tip);
-        on_chain && all.iter().all(|commit| self.repository.is_good(commit, revoked, self.wall()))
+        let range = self.repository.range(base, tip);
+        range.on_chain && range.all.iter().all(|commit| self.repository.is_good(commit, revoked, self.wall()))
     }
 
     fn reserved(&mut self, pid: usize, store: usize, app: usize, purpose: Purpose, index: u32) {

@@ -1,6 +1,8 @@
 //! The repository: commits that desire maps, with signatures of every worth. What a range is, it says; what it is worth, core does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -51,7 +53,7 @@ pub type Tree = BTreeMap<Id, Thing>;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
     /// A map, possibly empty.
-    Tree(Tree),
+    Tree(Rc<Tree>),
     /// The path is not there.
     Missing,
     /// It does not render.
@@ -60,10 +62,10 @@ pub enum Source {
 
 impl Source {
     /// Returns what is wanted, if that can be told.
-    pub fn tree(&self) -> Option<Tree> {
+    pub fn tree(&self) -> Option<Rc<Tree>> {
         match self {
             Self::Tree(tree) => Some(tree.clone()),
-            Self::Missing => Some(Tree::new()),
+            Self::Missing => Some(Rc::default()),
             Self::Broken => None,
         }
     }
@@ -101,7 +103,7 @@ pub struct SimCommit {
 }
 
 /// The repository as its host serves it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Repository {
     /// Every commit ever pushed: what was accepted stays pinned.
     pub commits: BTreeMap<CommitId, SimCommit>,
@@ -112,6 +114,19 @@ pub struct Repository {
     /// Commits that an approver vouches for.
     pub vouched: BTreeSet<CommitId>,
     next: u32,
+    /// Nothing is ever taken out of the repository, so what leads where stays as it is.
+    ranges: RefCell<HashMap<(CommitId, CommitId), Rc<Range>>>,
+}
+
+/// What lies between two commits.
+#[derive(Debug)]
+pub struct Range {
+    /// What is reachable from the tip and not from the base, parents first.
+    pub all: Vec<CommitId>,
+    /// Those of it on the first-parent chain.
+    pub first: BTreeSet<CommitId>,
+    /// Whether the base is on that chain.
+    pub on_chain: bool,
 }
 
 impl Repository {
@@ -123,6 +138,7 @@ impl Repository {
             revoked: BTreeSet::new(),
             vouched: BTreeSet::new(),
             next: 1,
+            ranges: RefCell::default(),
         };
         let first = repository.add(Vec::new(), sources, BTreeMap::new(), Signed::By(0), 0, at);
         repository.tip = first;
@@ -161,8 +177,18 @@ impl Repository {
         self.get(id).map_or_else(|| Rendered::Broken("no such commit".into()), |commit| commit.rendered[app].clone())
     }
 
-    /// Returns what is reachable from `tip` and not from `base`, parents first, and whether `base` is on the first-parent chain.
-    pub fn range(&self, base: &CommitId, tip: &CommitId) -> (Vec<CommitId>, BTreeSet<CommitId>, bool) {
+    /// Returns what lies between two commits.
+    pub fn range(&self, base: &CommitId, tip: &CommitId) -> Rc<Range> {
+        let key = (base.clone(), tip.clone());
+        if let Some(known) = self.ranges.borrow().get(&key) {
+            return known.clone();
+        }
+        let range = Rc::new(self.walk(base, tip));
+        self.ranges.borrow_mut().insert(key, range.clone());
+        range
+    }
+
+    fn walk(&self, base: &CommitId, tip: &CommitId) -> Range {
         let below = self.ancestors(base);
         let mut all: Vec<CommitId> = Vec::new();
         let mut stack = vec![(tip.clone(), false)];
@@ -189,7 +215,7 @@ impl Repository {
                 first.insert(id);
             }
         }
-        (all, first, on_chain)
+        Range { all, first, on_chain }
     }
 
     fn ancestors(&self, of: &CommitId) -> BTreeSet<CommitId> {
@@ -265,14 +291,15 @@ impl Repository {
         expiry: Timestamp,
     ) -> Result<Trusted, Arc<str>> {
         let base = state.app.converged.clone().or_else(|| state.app.last_verified.clone());
-        let (all, first, on_chain) = match base.clone().or_else(|| policy.anchor.clone()) {
+        let range = match base.clone().or_else(|| policy.anchor.clone()) {
             Some(base) if self.get(&base).is_none() => return Err("a commit is missing".into()),
             Some(base) => self.range(&base, tip),
-            None => (vec![tip.clone()], [tip.clone()].into(), true),
+            None => Rc::new(Range { all: vec![tip.clone()], first: [tip.clone()].into(), on_chain: true }),
         };
+        let Range { all, first, on_chain } = &*range;
         let vouches: Vec<(Tag, Timestamp)> = self.vouched.iter().map(|id| (vouch(id, now), now)).collect();
         let mut trusted = Trusted::default();
-        for id in &all {
+        for id in all {
             let Some(commit) = self.facts(id, expiry) else { return Err("a commit is missing".into()) };
             let sighted = Sighted {
                 commit: &commit,
@@ -302,7 +329,7 @@ impl Repository {
             trusted.history = Some(Reason::new("history", "the branch was rewritten"));
         }
         if let Some(last) = state.app.last_verified.as_ref().filter(|last| Some(*last) != base.as_ref())
-            && !self.range(last, tip).2
+            && !self.range(last, tip).on_chain
         {
             trusted.history = Some(Reason::new("history", "the branch was rewritten"));
         }
@@ -349,9 +376,8 @@ impl Repository {
 
     /// Returns everybody with a part in the commits of a range that change an application.
     pub fn contributors(&self, base: &CommitId, tip: &CommitId, app: usize) -> BTreeSet<&'static str> {
-        let (all, _, _) = self.range(base, tip);
         let mut people = BTreeSet::new();
-        for commit in all.iter().filter_map(|id| self.get(id)) {
+        for commit in self.range(base, tip).all.iter().filter_map(|id| self.get(id)) {
             let parent = commit.parents.first().and_then(|parent| self.get(parent));
             if parent.is_none_or(|parent| parent.sources[app] != commit.sources[app]) {
                 people.insert(PEOPLE[commit.author]);

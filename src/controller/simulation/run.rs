@@ -1,31 +1,26 @@
 //! One seed: a world, a storm, and a quiet end in which everything converges.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::edges::SimEdges;
-use super::ledger::{SimBook, Store};
+use super::ledger::Store;
+use super::process::{Controller, Ended};
 use super::random::Random;
 use super::repository::{PEOPLE, Repository, Signed, Source};
-use super::script;
 use super::target::{Target, by_hand};
-use super::world::{Crash, Faults, Shared, Stop, Violation, World};
-use crate::controller::act::{Stopped, act};
-use crate::controller::assess::{Settings, assess};
-use crate::controller::edges::{LedgerError, Rendered};
+use super::world::{Faults, Shared, Stop, Violation, World};
+use super::{commits, focus, rival, script};
+use crate::controller::assess::Settings;
 use crate::core::commit::CommitId;
-use crate::core::fleet::{self, Member};
 use crate::core::freeze;
 use crate::core::guard_digest::guard_digest;
-use crate::core::guards::{FleetGuards, Guards, Limit, Mode, TrustPolicy};
-use crate::core::plan::Details;
-use crate::core::resource::{Desired, Digest};
-use crate::core::state::{Identity, LatchName, State};
+use crate::core::guards::{FleetGuards, Guards, Limit, Mode, OnPoison, TrustPolicy};
+use crate::core::resource::Digest;
+use crate::core::state::{Identity, LatchName};
+use crate::core::weaken::Weakened;
 
 /// How a seed is run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +31,10 @@ pub struct Options {
     pub verbose: bool,
     /// How many things happen before it is quiet; chosen by the seed if absent.
     pub length: Option<usize>,
+    /// The guard that the script turns to more often than to anything else.
+    pub focus: Option<Weakened>,
+    /// Keep what happens in the trace in words, not only when.
+    pub traced: bool,
 }
 
 /// What came of a seed.
@@ -47,121 +46,16 @@ pub struct Ran {
     pub steps: u64,
     /// Writes that landed.
     pub written: u64,
+    /// What happened how often.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Where processes were stopped, and how often.
+    pub crashes: BTreeMap<&'static str, u64>,
     /// What was broken, if anything.
     pub violation: Option<Violation>,
 }
 
 /// Counted cycles within which a quiet world must be converged.
 const QUIET_CYCLES: usize = 200;
-
-/// How a cycle ended.
-enum Ended {
-    Done { again: bool },
-    Crashed,
-    Broken,
-}
-
-/// One process of the controller with what it keeps in memory.
-struct Controller {
-    world: Shared,
-    pid: usize,
-    store: usize,
-    parts: Vec<(SimBook, State)>,
-}
-
-impl Controller {
-    fn start(world: &Shared, store: usize) -> Self {
-        let pid = world.borrow_mut().start(store);
-        let apps = world.borrow().settings.len();
-        let parts = (0..apps).map(|app| SimBook::open(world, pid, app)).collect();
-        Self { world: world.clone(), pid, store, parts }
-    }
-
-    /// Ends the process and starts another one: all that is left is what was durable.
-    fn restart(&mut self) {
-        self.world.borrow_mut().kill(self.pid);
-        *self = Self::start(&self.world, self.store);
-    }
-
-    /// Judges the applications of the repository together, as the group of the real loop does.
-    fn judge_fleet(&mut self, tip: &Result<CommitId, Arc<str>>) {
-        let mut members = Vec::new();
-        for (app, (book, state)) in self.parts.iter_mut().enumerate() {
-            book.refresh(state);
-            let world = self.world.borrow();
-            let rendered = tip.as_ref().ok().map(|tip| world.repository.render(tip, app));
-            let missing = Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() };
-            let desired = match &rendered {
-                Some(Rendered::Desired(desired)) => Some(desired.as_ref()),
-                Some(Rendered::Missing(_)) => Some(&missing),
-                Some(Rendered::Broken(_)) | None => None,
-            };
-            let settings = &world.settings[app];
-            members.push(Member::new(&settings.name, state, desired, &settings.guards, |_| Details::new()));
-        }
-        let mut world = self.world.borrow_mut();
-        let judged = fleet::judge(&members, &world.fleet);
-        for (settings, member) in world.settings.iter_mut().zip(&members) {
-            settings.fleet = judged.clone().filter(|_| !member.magnitude.is_zero());
-        }
-    }
-
-    fn cycle(&mut self) -> Ended {
-        let tip = self.world.borrow_mut().fetch();
-        if self.parts.len() > 1 {
-            self.judge_fleet(&tip);
-        }
-        let mut again = false;
-        for app in 0..self.parts.len() {
-            let ended = catch_unwind(AssertUnwindSafe(|| self.cycle_of(app, tip.clone())));
-            match ended {
-                Ok(Ok(more)) => again |= more,
-                Ok(Err(_)) => {}
-                Err(payload) => return self.unwound(payload.as_ref()),
-            }
-        }
-        Ended::Done { again }
-    }
-
-    fn unwound(&self, payload: &(dyn Any + Send)) -> Ended {
-        if payload.is::<Crash>() {
-            return Ended::Crashed;
-        }
-        if !payload.is::<Stop>() {
-            let text = payload.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            let violation = Violation { invariant: "panic", message: text.unwrap_or_default() };
-            self.world.borrow_mut().violation.get_or_insert(violation);
-        }
-        Ended::Broken
-    }
-
-    fn cycle_of(&mut self, app: usize, tip: Result<CommitId, Arc<str>>) -> Result<bool, LedgerError> {
-        let (book, state) = &mut self.parts[app];
-        book.refresh(state);
-        let mut edges = SimEdges::open(&self.world, self.pid, app, Some(tip));
-        let settings: Settings = self.world.borrow().settings[app].clone();
-        let assessment = assess(&settings, &mut edges, book, state)?;
-        self.world.borrow_mut().show(self.store, app, &assessment);
-        let held: Vec<_> = assessment.judgement.standing.iter().map(|held| held.name.as_str()).collect();
-        self.world.borrow_mut().note(|| {
-            format!(
-                "assessed {app}: {held:?}, {} to promote, {} parked, {} in conflict, {} to heal, {} drift",
-                assessment.promote.ops.len(),
-                assessment.promote.parked.len(),
-                assessment.comparison.conflicts.len(),
-                assessment.heal.ops.len(),
-                assessment.comparison.drift.len()
-            )
-        });
-        for parked in &assessment.promote.parked {
-            self.world.borrow_mut().note(|| format!("parked: {} {}", parked.op.id, parked.digest));
-        }
-        let stops = act(&settings.name, &assessment, &mut edges, book, state)?;
-        self.world.borrow_mut().note(|| format!("acted on {app}: {stops:?}"));
-        Ok(stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_))))
-    }
-}
 
 fn limit(random: &mut Random, over: u32, percent: u32) -> Limit {
     match random.below(12) {
@@ -172,7 +66,7 @@ fn limit(random: &mut Random, over: u32, percent: u32) -> Limit {
     }
 }
 
-fn guards(random: &mut Random) -> Guards {
+fn guards(random: &mut Random, focus: Option<Weakened>) -> Guards {
     let mut guards = Guards { mode: Mode::Converge, ..Guards::default() };
     if random.chance(500) {
         guards.delete_halt = limit(random, 4, 10);
@@ -202,17 +96,24 @@ fn guards(random: &mut Random) -> Guards {
     if random.chance(300) {
         guards.protected.push("db/**".into());
     }
+    if random.chance(150) {
+        guards.on_poison = OnPoison::LastGood;
+    }
+    if let Some(focus) = focus {
+        focus::guards(&mut guards, focus);
+    }
     guards
 }
 
-fn world(seed: u64, verbose: bool) -> World {
+fn world(seed: u64, options: Options) -> World {
     let mut random = Random::new(seed);
-    let apps = if random.chance(200) { 2 + random.below(2) } else { 1 };
+    let several = if options.focus == Some(Weakened::Fleet) { 1000 } else { 200 };
+    let apps = if random.chance(several) { 2 + random.below(2) } else { 1 };
     let mut settings = Vec::new();
     let mut sources = Vec::new();
     let mut targets = Vec::new();
     for app in 0..apps {
-        let guards = guards(&mut random);
+        let guards = guards(&mut random, options.focus);
         let policy = TrustPolicy { approvers: vec![PEOPLE[1].into(), PEOPLE[2].into()], ..TrustPolicy::default() };
         let target = Digest::of_parts([format!("target-{app}")]);
         settings.push(Settings {
@@ -232,7 +133,7 @@ fn world(seed: u64, verbose: bool) -> World {
             claims: crate::core::claims::Claims::default(),
         });
         let size = [1, 2, 3, 4, 8, 12, 20, 20, 30, 40][random.below(10)];
-        let tree = script::tree(size);
+        let tree = commits::tree(size);
         let mut there = Target::default();
         for (id, thing) in &tree {
             if random.chance(300) {
@@ -244,18 +145,20 @@ fn world(seed: u64, verbose: bool) -> World {
                 object.dependants = 8;
             }
         }
-        sources.push(Source::Tree(tree));
+        sources.push(Source::Tree(Rc::new(tree)));
         targets.push(there);
     }
     let repository = Repository::new(sources, World::beginning());
-    let mut world = World::new(random, settings, FleetGuards::default(), repository, targets, verbose);
+    let mut world = World::new(random, settings, FleetGuards::default(), repository, targets, options.verbose);
+    (world.focus, world.traced, world.crash_at) = (options.focus, options.traced, options.crash_at);
     world.stores.push(Store::new("ledger-0".to_owned(), apps));
     world
 }
 
 fn faults(random: &mut Random) -> Faults {
     let rate = |random: &mut Random, most: usize| u32::try_from(random.below(most)).unwrap_or(0);
-    let mut faults = Faults { meanwhile: rate(random, 25), slow: rate(random, 400), ..Faults::default() };
+    let mut faults =
+        Faults { meanwhile: rate(random, 25), slow: rate(random, 400), rival: rate(random, 8), ..Faults::default() };
     // Not everything at once: a world in which nothing ever succeeds shows nothing.
     for _ in 0..random.below(4) {
         match random.below(8) {
@@ -274,8 +177,7 @@ fn faults(random: &mut Random) -> Faults {
 
 /// Runs one seed.
 pub fn run(seed: u64, options: Options) -> Ran {
-    let mut world = world(seed, options.verbose);
-    world.crash_at = options.crash_at;
+    let mut world = world(seed, options);
     let length = 10 + world.random.below(50);
     let world: Shared = Rc::new(RefCell::new(world));
     let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -289,8 +191,17 @@ pub fn run(seed: u64, options: Options) -> Ran {
     {
         std::panic::resume_unwind(payload);
     }
-    let world = world.borrow();
-    Ran { trace: world.trace(), steps: world.steps, written: world.written, violation: world.violation.clone() }
+    let mut world = world.borrow_mut();
+    // It holds the world in turn.
+    world.rival = None;
+    Ran {
+        trace: world.trace(),
+        steps: world.steps,
+        written: world.written,
+        events: std::mem::take(&mut world.events),
+        crashes: std::mem::take(&mut world.crashes),
+        violation: world.violation.take(),
+    }
 }
 
 /// Runs cycles until nothing asks for another one at once; returns whether nothing was broken.
@@ -308,7 +219,18 @@ fn cycles(controller: &mut Controller) -> bool {
 
 fn storm(world: &Shared, controller: &mut Controller, length: usize) -> bool {
     let crashes = world.borrow_mut().random.chance(500);
+    let (outside, rivals) = {
+        let mut world = world.borrow_mut();
+        let often = if world.focus == Some(Weakened::Anchor) { 700 } else { 150 };
+        (world.random.chance(often), world.random.chance(often))
+    };
     for step in 0..length {
+        if outside {
+            from_outside(world, controller);
+        }
+        if rivals {
+            challenge(world);
+        }
         {
             let mut world = world.borrow_mut();
             let world = &mut *world;
@@ -316,6 +238,9 @@ fn storm(world: &Shared, controller: &mut Controller, length: usize) -> bool {
                 world.faults = faults(&mut world.random);
                 if world.random.chance(300) || step == 0 {
                     world.faults = Faults::default();
+                }
+                if let Some(focus) = world.focus.filter(|_| step > 0) {
+                    focus::faults(&mut world.faults, focus);
                 }
             }
             for _ in 0..world.random.below(3) {
@@ -337,8 +262,44 @@ fn storm(world: &Shared, controller: &mut Controller, length: usize) -> bool {
     true
 }
 
+/// Ledgers are copied, restored and lost, while the controller is not running.
+fn from_outside(world: &Shared, controller: &mut Controller) {
+    let what = world.borrow_mut().random.below(40);
+    match what {
+        0..=3 => {
+            let mut world = world.borrow_mut();
+            let backup = world.backup();
+            world.backups.push(backup);
+        }
+        4 | 5 if !world.borrow().backups.is_empty() => {
+            world.borrow_mut().restore();
+            controller.restart();
+        }
+        6 => {
+            world.borrow_mut().lose();
+            controller.restart();
+        }
+        _ => {}
+    }
+}
+
+/// Another controller comes, has its turn, or goes.
+fn challenge(world: &Shared) {
+    let (what, there) = {
+        let mut world = world.borrow_mut();
+        (world.random.below(12), world.rival.is_some())
+    };
+    match what {
+        0..=2 if !there => rival::arrive(world),
+        3..=6 if there => rival::between(world),
+        7 if there => rival::dismiss(world),
+        _ => {}
+    }
+}
+
 /// The faults are over, and somebody looks after what is held: everything must converge, and stay so.
 fn calm(world: &Shared, controller: &mut Controller) {
+    rival::dismiss(world);
     {
         let mut world = world.borrow_mut();
         world.faults = Faults::default();
@@ -349,6 +310,10 @@ fn calm(world: &Shared, controller: &mut Controller) {
             world.skew = 0;
         }
         world.local = vec![None; world.settings.len()];
+        world.jammed.clear();
+        for app in 0..world.settings.len() {
+            world.mount(app, true);
+        }
         let store = controller.store;
         world.operator_thaw(store);
         let sources = good(&mut world);
@@ -388,8 +353,9 @@ fn calm(world: &Shared, controller: &mut Controller) {
 fn good(world: &mut World) -> Vec<Source> {
     let mut sources = world.repository.at_tip().sources.clone();
     for source in &mut sources {
-        let mut tree = source.tree().filter(|tree| !tree.is_empty()).unwrap_or_else(|| script::tree(6));
-        for thing in tree.values_mut() {
+        let known = source.tree().filter(|tree| !tree.is_empty());
+        let mut tree = known.unwrap_or_else(|| Rc::new(commits::tree(6)));
+        for thing in Rc::make_mut(&mut tree).values_mut() {
             if thing.sick {
                 (thing.sick, thing.content) = (false, 7);
             }
@@ -428,7 +394,7 @@ fn unconverged(world: &World, app: usize) -> Option<String> {
 /// Tells whether something still freezes that was only ever seen on a branch which was rewritten since: no commit leads from
 /// there to the tip, so that none can thaw it.
 fn stranded(world: &World, store: usize, app: usize) -> bool {
-    let gone = |commit: &CommitId| !world.repository.range(commit, &world.repository.tip).2;
+    let gone = |commit: &CommitId| !world.repository.range(commit, &world.repository.tip).on_chain;
     let freezes = &world.durable(store, app).app.freeze.freezes;
     freezes.iter().any(|freeze| matches!(&freeze.source, freeze::Source::Branch { commit, .. } if gone(commit)))
 }

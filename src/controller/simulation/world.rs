@@ -11,14 +11,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ledger::Store;
 use super::oracle::Eye;
+use super::process::Controller;
 use super::random::Random;
 use super::repository::Repository;
+use super::rival::Backup;
+use super::rollouts::FleetEye;
 use super::target::{Object, Target};
 use crate::controller::assess::Settings;
 use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
-use crate::core::guards::FleetGuards;
-use crate::core::resource::Id;
+use crate::core::guards::{FleetGuards, Guards};
+use crate::core::resource::{AnchorSeen, Digest, Id};
+use crate::core::weaken::Weakened;
 
 /// When every script begins, in seconds since the epoch.
 const BEGIN: i64 = 1_780_000_000;
@@ -61,6 +65,8 @@ pub struct Faults {
     pub meanwhile: u32,
     /// What is written takes its time to work.
     pub slow: u32,
+    /// Another controller runs a whole cycle between two calls of this one.
+    pub rival: u32,
 }
 
 /// What one process last saw of one application.
@@ -69,13 +75,15 @@ pub struct Seen {
     /// The tip that was fetched in this cycle.
     pub tip: Option<CommitId>,
     /// The objects as they were observed.
-    pub objects: BTreeMap<Id, Object>,
+    pub objects: Rc<BTreeMap<Id, Object>>,
     /// What could not be read.
     pub unread: BTreeSet<Id>,
     /// Nothing could be read.
     pub failed: bool,
     /// The keys that were revoked when signatures were judged.
     pub revoked: BTreeSet<usize>,
+    /// The anchor as it was observed.
+    pub anchor: Option<AnchorSeen>,
     /// The wall clock was behind what the ledger had seen.
     pub behind: bool,
     /// When acting first looked at the tip, in true time.
@@ -110,6 +118,8 @@ pub struct World {
     pub random: Random,
     /// The applications.
     pub settings: Vec<Settings>,
+    /// Their guards, as they were configured at first.
+    pub base: Vec<Guards>,
     /// What they may change together.
     pub fleet: FleetGuards,
     /// True time in milliseconds.
@@ -142,6 +152,26 @@ pub struct World {
     pub violation: Option<Violation>,
     /// Writes that landed.
     pub written: u64,
+    /// What happened how often.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Where processes were stopped, and how often.
+    pub crashes: BTreeMap<&'static str, u64>,
+    /// Another controller on the same targets.
+    pub rival: Option<Controller>,
+    /// Copies of ledgers, with what was known of them.
+    pub backups: Vec<Backup>,
+    /// Targets that are not mounted, by application.
+    pub unmounted: Vec<Option<Target>>,
+    /// Resources that the targets take no writes of.
+    pub jammed: BTreeSet<(usize, Id)>,
+    /// Configurations that are looser than the one before, by application: the digest of each.
+    pub looser: BTreeSet<(usize, Digest)>,
+    /// What the applications of each ledger would change together.
+    pub fleets: BTreeMap<usize, FleetEye>,
+    /// What the script turns to more often than to anything else.
+    pub focus: Option<Weakened>,
+    /// Whether what happens goes into the trace in words.
+    pub traced: bool,
     /// Whether what happens is printed.
     pub verbose: bool,
     trace: DefaultHasher,
@@ -161,8 +191,10 @@ impl World {
         verbose: bool,
     ) -> Self {
         let apps = settings.len();
+        let base = settings.iter().map(|one| one.guards.clone()).collect();
         Self {
             random,
+            base,
             settings,
             fleet,
             now: 0,
@@ -175,6 +207,16 @@ impl World {
             processes: Vec::new(),
             eyes: BTreeMap::new(),
             faults: Faults::default(),
+            events: BTreeMap::new(),
+            crashes: BTreeMap::new(),
+            rival: None,
+            backups: Vec::new(),
+            unmounted: vec![None; apps],
+            jammed: BTreeSet::new(),
+            looser: BTreeSet::new(),
+            fleets: BTreeMap::new(),
+            focus: None,
+            traced: false,
             local: vec![None; apps],
             frozen_tip: None,
             steps: 0,
@@ -203,6 +245,7 @@ impl World {
 
     /// Starts the machine anew: processes are the caller's to kill.
     pub fn reboot(&mut self) {
+        self.count("reboot");
         self.boot += 1;
         self.booted = self.now;
         // Nobody knows how long the machine was off: an hour is believed.
@@ -236,11 +279,19 @@ impl World {
 
     /// Notes what happens: part of the trace that a seed must repeat.
     pub fn note(&mut self, what: impl FnOnce() -> String) {
+        if !self.traced && !self.verbose {
+            return;
+        }
         let what = what();
         what.hash(&mut self.trace);
         if self.verbose {
             println!("{:>9.1} {:>6} {what}", self.now as f64 / 1000.0, self.steps);
         }
+    }
+
+    /// Counts something that happened: what never does shows nothing.
+    pub fn count(&mut self, what: &'static str) {
+        *self.events.entry(what).or_default() += 1;
     }
 
     /// Returns the digest of everything that happened.
@@ -249,7 +300,7 @@ impl World {
     }
 
     /// Begins an edge call: the place where a crash, time and other people come in.
-    pub fn enter(&mut self, pid: usize, app: usize, name: &str) {
+    pub fn enter(&mut self, pid: usize, app: usize, name: &'static str) {
         self.processes[pid].calls += 1;
         self.now += i64::try_from(self.random.below(40)).unwrap_or(0);
         if self.random.chance(8) {
@@ -262,15 +313,16 @@ impl World {
     }
 
     /// Ends an edge call that changed something.
-    pub fn leave(&mut self, pid: usize, name: &str) {
+    pub fn leave(&mut self, pid: usize, name: &'static str) {
         self.step(pid, name);
     }
 
-    fn step(&mut self, pid: usize, name: &str) {
+    fn step(&mut self, pid: usize, name: &'static str) {
         self.steps += 1;
         (pid, name, self.now).hash(&mut self.trace);
         if self.crash_at == Some(self.steps) {
             self.note(|| format!("crash of process {pid} at {name}"));
+            *self.crashes.entry(name).or_default() += 1;
             resume_unwind(Box::new(Crash));
         }
     }
@@ -288,6 +340,7 @@ impl World {
     pub fn fetch(&mut self) -> Result<CommitId, Arc<str>> {
         let faults = self.faults;
         if self.random.chance(faults.fetch) {
+            self.count("fetch fails");
             Err("the host does not answer".into())
         } else {
             Ok(self.repository.tip.clone())

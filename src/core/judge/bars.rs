@@ -41,7 +41,8 @@ impl Judge<'_> {
                 watched.cycles >= 1 && watched.since.is_some_and(|since| self.state.now().duration_since(since) >= time)
             }
         };
-        if enough && !watched.passed && self.complete() && self.inputs.misplaced.is_none() {
+        let shown = matches!(self.inputs.wanting, Wanting::Rendered(_) | Wanting::Missing(_));
+        if enough && shown && !watched.passed && self.complete() && self.inputs.misplaced.is_none() {
             self.out.facts.push(Fact::ObservedEnough);
         }
     }
@@ -61,6 +62,7 @@ impl Judge<'_> {
 
     pub(super) fn render(&mut self) {
         match &self.inputs.wanting {
+            Wanting::Broken(_) if weaken::is(Weakened::Render) => {}
             Wanting::Broken(why) => {
                 self.bar(LatchName::Render, Scope::Promotion, vec![Reason::new("render", why.to_string())]);
             }

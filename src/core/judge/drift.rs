@@ -23,13 +23,15 @@ impl<'a> Judge<'a> {
         let (counted, missing) =
             (u32::try_from(counted).unwrap_or(u32::MAX), u32::try_from(missing).unwrap_or(u32::MAX));
         let n = self.state.inventory();
+        let plan = self.heal_plan();
+        // An approval is of one rollout: what begins in its place, as some of it drifts otherwise now, is judged anew.
         if let Some(rollout) = self.state.app.rollouts.get(&Purpose::Heal)
             && matches!(rollout.standing, Standing::Approved { .. })
+            && self.moved_on(Purpose::Heal, plan).is_none()
         {
             return self.clear(LatchName::Drift, "approved");
         }
         let reason = limits::of_drift(counted, missing, n, self.inputs.guards);
-        let plan = self.heal_plan();
         let digest = (!plan.is_empty()).then_some(plan.digest);
         if let Some(digest) = digest
             && (reason.is_some() || self.known(LatchName::Drift).is_some())
@@ -44,7 +46,8 @@ impl<'a> Judge<'a> {
                 self.hold(LatchName::Drift, Scope::Healing, latch);
             }
             (None, Some(mut latch)) => {
-                let adopts = !comparison.in_place.is_empty();
+                // By what may be promoted, and all of it: what is left is still nobody's wish.
+                let adopts = counted == 0 && promotes && comparison.in_place.iter().any(|(id, _)| settled(id));
                 if counted == 0 {
                     self.count_clean(&mut latch);
                 } else {

@@ -191,6 +191,12 @@ impl Judgement {
         !self.may(purpose) && self.may_begin(purpose)
     }
 
+    /// Tells whether promotion is free and has nothing left to do.
+    pub fn is_settled(&self, inputs: &Inputs<'_>) -> bool {
+        let whole = inputs.unobserved.is_none() && inputs.comparison.unread.is_empty();
+        whole && inputs.tip.is_some() && self.may(Purpose::Promote) && inputs.promote.is_empty()
+    }
+
     /// Finds a latch that holds.
     pub fn latch(&self, name: LatchName) -> Option<&Held> {
         self.standing.iter().find(|standing| standing.name == name)
@@ -349,7 +355,7 @@ impl<'a> Judge<'a> {
     fn desired_digest(&self) -> Option<Digest> {
         match &self.inputs.wanting {
             Wanting::Rendered(desired) => Some(desired.digest()),
-            Wanting::Missing(_) => Some(Desired { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() }.digest()),
+            Wanting::Missing(_) => Some(Desired::missing().digest()),
             Wanting::Broken(_) | Wanting::Unknown(_) => None,
         }
     }

@@ -114,6 +114,9 @@ impl<'a> Judge<'a> {
     /// Returns why a prefix is not followed: it reaches half of a limit, or leaves nothing.
     fn reached(&self, prefix: &Prefix) -> Vec<Reason> {
         let guards = self.inputs.guards;
+        if weaken::is(Weakened::LastGood) {
+            return Vec::new();
+        }
         if prefix.wants.wants.is_empty() && guards.empty_desired_halts {
             return vec![Reason::new("empty_desired", "nothing would be left")];
         }
@@ -184,7 +187,7 @@ impl<'a> Judge<'a> {
         let desired = self.desired_digest()?;
         let now = self.state.now();
         let lately = |at: jiff::Timestamp| now.duration_since(at) < RETURN_WITHIN;
-        if self.state.app.returned.is_some_and(lately) {
+        if !weaken::is(Weakened::Return) && self.state.app.returned.is_some_and(lately) {
             return None;
         }
         let good = self.state.app.good.iter().find(|good| good.desired == desired && lately(good.at))?;
@@ -194,7 +197,7 @@ impl<'a> Judge<'a> {
         };
         let ops = self.inputs.promote.ops.iter().chain(&self.inputs.comparison.blind);
         let mut removed = ops.filter(|op| op.verb == Verb::Delete);
-        removed.all(|op| created_since(&op.id)).then_some(good)
+        (weaken::is(Weakened::Return) || removed.all(|op| created_since(&op.id))).then_some(good)
     }
 
     /// Returns the approval of the plan that leads to the tip, if somebody gave one.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::super::commit::CommitId;
 use super::super::ledger::Fact;
 use super::super::reason::Reason;
 use super::super::resource::Id;
@@ -71,7 +70,7 @@ impl Judge<'_> {
         let count =
             u32::try_from(self.state.resources.values().filter(|resource| open(resource)).count()).unwrap_or(u32::MAX);
         let n = self.state.inventory();
-        let broken = count >= 3 && u64::from(count) * 4 >= u64::from(n);
+        let broken = !weaken::is(Weakened::Failure) && count >= 3 && u64::from(count) * 4 >= u64::from(n);
         match self.known(LatchName::Failure).cloned() {
             // A repository that cannot be read is no new tip.
             Some(known) if tip.is_some() && known.judged.is_some() && known.judged != tip => {
@@ -93,10 +92,13 @@ impl Judge<'_> {
         }
     }
 
-    /// HEALTH: set while acting; cleared by another tip, or by an approval once everything is healthy (`GUARDS.md` 2).
+    /// HEALTH: set while acting; cleared by a tip that desires something else, or by an approval once everything is healthy (`GUARDS.md` 2).
     pub(super) fn health(&mut self) {
         let Some(known) = self.known(LatchName::Health).cloned() else { return };
-        if known.judged.as_deref() != self.inputs.tip.map(CommitId::as_str) && self.inputs.tip.is_some() {
+        // One that verifies and desires something else: what only touches other paths would go on with what does not work.
+        let trusted = self.inputs.signature.is_empty() && self.inputs.history.is_none();
+        let desired = self.desired_digest().filter(|_| trusted && self.inputs.tip.is_some());
+        if desired.is_some_and(|desired| known.judged.as_deref() != Some(&*desired.to_string())) {
             return self.clear(LatchName::Health, "a new tip");
         }
         if let Some(digest) = known.digest

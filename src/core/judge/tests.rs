@@ -1,3 +1,5 @@
+mod lasting;
+
 use super::super::approval::{Contributor, Giving, give};
 use super::super::fixture::{Files, World, digest, files};
 use super::super::guards::{Guards, OnPoison};

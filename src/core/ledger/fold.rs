@@ -30,7 +30,9 @@ impl State {
     pub fn fold(&mut self, fact: &Fact, touched: &mut Touched) {
         self.seq += 1;
         match fact {
-            Fact::Cycle { clock, counted, complete } => self.fold_cycle(clock, *counted, *complete, touched),
+            Fact::Cycle { clock, counted, complete, wanted } => {
+                self.fold_cycle(clock, *counted, *complete, *wanted, touched);
+            }
             Fact::ObservedEnough => self.app.watched.passed = true,
             Fact::ObserveAgain => self.app.watched = Watched::default(),
             Fact::Converging => self.app.ever_converged = true,
@@ -123,6 +125,7 @@ impl State {
                 self.fold_wrote(*purpose, *index, id, windowed.then_some(*effect), accepted.as_deref(), touched);
             }
             Fact::FoundDone { purpose, index, accepted, id } => {
+                self.landed_untold(*purpose, *index, touched);
                 self.finish_op(*purpose, *index, id, touched);
                 self.accept(id, accepted.as_deref(), touched);
                 self.mend(id, touched, |trouble| {
@@ -131,8 +134,10 @@ impl State {
                     trouble.differing = None;
                 });
             }
-            Fact::Failed { purpose, index, id, breaker } => {
-                self.unreserve(*purpose, *index, touched);
+            Fact::Failed { purpose, index, id, breaker, unknown } => {
+                if !unknown {
+                    self.unreserve(*purpose, *index, touched);
+                }
                 self.trouble_mut(id, touched).breaker = Some(breaker.clone());
             }
             Fact::Moved { purpose, index, .. } => self.unreserve(*purpose, *index, touched),
@@ -167,15 +172,20 @@ impl State {
         }
     }
 
-    fn fold_cycle(&mut self, clock: &Clock, counted: bool, complete: bool, touched: &mut Touched) {
+    fn fold_cycle(&mut self, clock: &Clock, counted: bool, complete: bool, wanted: bool, touched: &mut Touched) {
         let now = clock.now;
         self.app.clock = Some(clock.clone());
+        if !complete && let Some(latch) = self.app.latches.get_mut(&LatchName::Observation) {
+            // Also where the process died before it judged: only what is read whole again and again clears it.
+            latch.clean = 0;
+        }
         if !counted {
             return;
         }
         self.app.counted += 1;
         self.app.counted_at = Some(now);
-        if complete {
+        // A cycle that could not tell what it would write has shown nobody anything.
+        if complete && wanted {
             self.app.watched.cycles += 1;
             self.app.watched.since.get_or_insert(now);
         }
@@ -272,12 +282,34 @@ impl State {
             trouble.differing = None;
         });
         if purpose == Purpose::Heal {
-            let reverts = &mut self.trouble_mut(id, touched).reverts;
-            reverts.push(now);
-            let excess = reverts.len().saturating_sub(REVERTS_KEPT);
-            reverts.drain(..excess);
+            self.reverted(id, now, touched);
         }
-        match windowed {
+        self.in_window(id, windowed, now, touched);
+    }
+
+    /// Counts what landed, or may have, although nobody said so: a lost answer or a crash must hide nothing from the windows
+    /// (`GUARDS.md` 6 and 8).
+    fn landed_untold(&mut self, purpose: Purpose, index: u32, touched: &mut Touched) {
+        let Some(slot) = self.rollout_ops.get(&(purpose, index)).filter(|slot| slot.state == OpState::Reserved) else {
+            return;
+        };
+        let (id, effect, now) = (slot.op.id.clone(), slot.op.effect, self.now());
+        let passed = self.app.rollouts.get(&purpose).is_some_and(|rollout| rollout.standing == Standing::Passed);
+        match purpose {
+            Purpose::Heal => self.reverted(&id, now, touched),
+            Purpose::Promote => self.in_window(&id, passed.then_some(effect), now, touched),
+        }
+    }
+
+    fn reverted(&mut self, id: &Id, now: Timestamp, touched: &mut Touched) {
+        let reverts = &mut self.trouble_mut(id, touched).reverts;
+        reverts.push(now);
+        let excess = reverts.len().saturating_sub(REVERTS_KEPT);
+        reverts.drain(..excess);
+    }
+
+    fn in_window(&mut self, id: &Id, effect: Option<Effect>, now: Timestamp, touched: &mut Touched) {
+        match effect {
             None | Some(Effect::Create) => {}
             Some(Effect::Update) => self.trouble_mut(id, touched).changed = Some(now),
             Some(Effect::Delete) => self.trouble_mut(id, touched).deleted = Some(now),
@@ -334,8 +366,11 @@ impl State {
     }
 
     fn drop_rollout(&mut self, purpose: Purpose, touched: &mut Touched) {
-        self.app.rollouts.remove(&purpose);
         let keys: Vec<_> = self.rollout_ops.range((purpose, 0)..=(purpose, u32::MAX)).map(|(key, _)| *key).collect();
+        for key in &keys {
+            self.landed_untold(purpose, key.1, touched);
+        }
+        self.app.rollouts.remove(&purpose);
         for key in keys {
             self.rollout_ops.remove(&key);
             touched.ops.insert(key);

@@ -34,8 +34,11 @@ pub enum Fact {
         clock: Clock,
         /// Whether it counted (`GUARDS.md` 1, *counted cycle*).
         counted: bool,
-        /// Whether everything was read.
+        /// Whether the target was read whole.
         complete: bool,
+        /// Whether what is desired could be told.
+        #[serde(default = "told")]
+        wanted: bool,
     },
     /// The observe-only time is over.
     ObservedEnough,
@@ -267,6 +270,9 @@ pub enum Fact {
         id: Id,
         /// Its breaker now.
         breaker: Breaker,
+        /// Whether it may have landed although nobody said so: the operation stays reserved until an observation tells.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unknown: bool,
     },
     /// A write was not made: what was observed had moved. Observe again.
     Moved {
@@ -367,4 +373,9 @@ pub struct Touched {
     pub all_resources: bool,
     /// Operations of rollouts that changed or went.
     pub ops: BTreeSet<(Purpose, u32)>,
+}
+
+/// What rows of before the word existed meant.
+const fn told() -> bool {
+    true
 }

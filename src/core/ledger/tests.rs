@@ -44,7 +44,7 @@ fn clearing_failure_half_opens_every_breaker() {
     let next = world.state.now() + SignedDuration::from_hours(1);
     let breaker = Breaker { attempts: 12, next, open: true, reason: "no".into() };
     let id = Id::new("f001");
-    let failed = Fact::Failed { purpose: Purpose::Heal, index: 0, id: id.clone(), breaker };
+    let failed = Fact::Failed { purpose: Purpose::Heal, index: 0, id: id.clone(), breaker, unknown: false };
     world.fold(vec![failed]);
     let mut touched = Touched::default();
     world.state.fold(&Fact::Cleared { latch: LatchName::Failure, by: "a probe".into() }, &mut touched);

@@ -262,8 +262,8 @@ fn about_resources() -> Vec<BoxedStrategy<Fact>> {
                 id,
             })
             .boxed(),
-        (purpose(), 0u32..5, id(), breaker())
-            .prop_map(|(purpose, index, id, breaker)| Fact::Failed { purpose, index, id, breaker })
+        (purpose(), 0u32..5, id(), breaker(), any::<bool>())
+            .prop_map(|(purpose, index, id, breaker, unknown)| Fact::Failed { purpose, index, id, breaker, unknown })
             .boxed(),
         (purpose(), 0u32..5, id(), word())
             .prop_map(|(purpose, index, id, why)| Fact::Moved { purpose, index, id, why: why.into() })
@@ -307,8 +307,8 @@ fn about_the_application() -> Vec<BoxedStrategy<Fact>> {
         target: target.into(),
     });
     vec![
-        (clock(), any::<bool>(), any::<bool>())
-            .prop_map(|(clock, counted, complete)| Fact::Cycle { clock, counted, complete })
+        (clock(), any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(clock, counted, complete, wanted)| Fact::Cycle { clock, counted, complete, wanted })
             .boxed(),
         Just(Fact::ObservedEnough).boxed(),
         Just(Fact::ObserveAgain).boxed(),

@@ -1,7 +1,7 @@
 //! A controller that keeps running beside the test.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,18 @@ pub struct Controller<'a> {
 impl World {
     /// Starts `holdfast run`.
     pub fn controller(&self) -> Controller<'_> {
-        let log = self.dir().join("controller.log");
-        let config = self.config_file();
+        self.start(&self.config_file(), "controller.log")
+    }
+
+    /// Starts another `holdfast run`, with a configuration of its own in the file of this name.
+    pub fn controller_with(&self, name: &str, text: &str) -> Controller<'_> {
+        let config = self.dir().join(name);
+        fs::write(&config, text).expect("the configuration is written");
+        self.start(&config, &format!("{name}.log"))
+    }
+
+    fn start(&self, config: &Path, log: &str) -> Controller<'_> {
+        let log = self.dir().join(log);
         let file = File::options().create(true).append(true).open(&log).expect("the log is made");
         let child = self
             .command(&["run"])
@@ -76,6 +86,13 @@ impl<'a> Controller<'a> {
             let known = document["applications"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == app));
             known.then(|| Status::of(&document, app)).filter(&mut wanted)
         })
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Ends it at once, as `kill -9` does.

@@ -3,6 +3,7 @@
 //! A scenario makes a [`World`], writes and signs commits in its [`Repo`], steps the clock from counted cycle to counted
 //! cycle, and looks at three things: what the directory holds, what `status` says in JSON, and what it prints.
 
+pub mod apiserver;
 pub mod clock;
 pub mod config;
 pub mod controller;
@@ -12,6 +13,7 @@ pub mod keys;
 pub mod receiver;
 pub mod run;
 mod selftest;
+pub mod servers;
 pub mod status;
 pub mod tree;
 

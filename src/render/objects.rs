@@ -1,0 +1,214 @@
+//! Kubernetes manifests: each object in the files under the source path is one resource, wherever it stands.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::{Limits, Problem, RenderError, WantChange};
+use crate::core::resource::{Id, Want};
+use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
+use crate::manifest::{self, Object};
+
+/// Changes whenever the same tree would render differently.
+pub(super) const VERSION: &[u8] = b"objects 1";
+
+/// The files that are read; all others are none of ours.
+const ENDINGS: [&[u8]; 3] = [b".yaml", b".yml", b".json"];
+
+/// The objects of one file.
+type Parsed = Arc<[Object]>;
+
+/// What was parsed of blobs, by object id and format; objects never change.
+#[derive(Debug, Default)]
+pub(super) struct Files(Mutex<HashMap<(Oid, bool), Parsed>>);
+
+/// Some hundred megabytes at most; then it is parsed anew.
+const FILES_MAX: usize = 50_000;
+
+/// One object, and the file that declares it.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    object: Object,
+    origin: Arc<str>,
+}
+
+impl Found {
+    fn want(&self) -> Want {
+        let Object { id, key: _, json: _, digest, nature, rank } = &self.object;
+        Want { id: id.clone(), digest: *digest, nature: nature.clone(), rank: *rank, origin: self.origin.clone() }
+    }
+}
+
+/// Everything that a tree renders to, with the bytes.
+#[derive(Debug, Default)]
+pub(super) struct Rendered(BTreeMap<Id, Found>);
+
+impl Rendered {
+    /// Takes objects, each once.
+    pub(super) fn of(found: impl IntoIterator<Item = Found>) -> Result<Self, RenderError> {
+        let mut all: BTreeMap<Id, Found> = BTreeMap::new();
+        for found in found {
+            if let Some(other) = all.get(&found.object.id) {
+                let problem = Problem::Twice { id: found.object.id.clone(), other: other.origin.clone() };
+                return Err(RenderError { path: found.origin, problem });
+            }
+            all.insert(found.object.id.clone(), found);
+        }
+        Ok(Self(all))
+    }
+
+    pub(super) fn wants(&self) -> Vec<Want> {
+        self.0.values().map(Found::want).collect()
+    }
+
+    pub(super) fn json(&self, id: &Id) -> Option<Arc<[u8]>> {
+        self.0.get(id).map(|found| found.object.json.clone())
+    }
+
+    /// Returns what differs, each side with its bytes.
+    pub(super) fn changes(&self, new: &Self) -> Vec<Change> {
+        let mut both: BTreeMap<&Id, (Option<&Found>, Option<&Found>)> = BTreeMap::new();
+        self.0.iter().for_each(|(id, found)| both.entry(id).or_default().0 = Some(found));
+        new.0.iter().for_each(|(id, found)| both.entry(id).or_default().1 = Some(found));
+        let differ = |(id, (old, new)): (&Id, (Option<&Found>, Option<&Found>))| Change::of(id, old, new);
+        both.into_iter().filter_map(differ).collect()
+    }
+}
+
+/// What differs of one object.
+pub(super) struct Change {
+    pub(super) change: WantChange,
+    pub(super) old: Option<Arc<[u8]>>,
+    pub(super) new: Option<Arc<[u8]>>,
+}
+
+impl Change {
+    fn of(id: &Id, old: Option<&Found>, new: Option<&Found>) -> Option<Self> {
+        let (before, after) = (old.map(Found::want), new.map(Found::want));
+        // The same object from another file is no change (`GUARDS.md` 5.3, *move*).
+        let same = matches!((&before, &after), (Some(before), Some(after)) if before.digest == after.digest);
+        let json = |found: Option<&Found>| found.map(|found| found.object.json.clone());
+        let change = || WantChange { id: id.clone(), old: before, new: after };
+        (!same).then(|| Self { change: change(), old: json(old), new: json(new) })
+    }
+}
+
+/// Renders manifests below one path.
+pub(super) struct Objects<'a> {
+    pub(super) trees: &'a dyn Trees,
+    pub(super) path: &'a [u8],
+    pub(super) limits: &'a Limits,
+    pub(super) namespace: &'a str,
+    /// Whether files that are no manifests are passed over: only for looking at a past that nobody will converge to.
+    pub(super) lenient: bool,
+    pub(super) files: &'a Files,
+}
+
+impl Objects<'_> {
+    /// Renders a whole tree.
+    pub(super) fn all(&self, source: Oid) -> Result<Rendered, RenderError> {
+        let (_, new) = self.walk(None, Some(source))?;
+        Rendered::of(new)
+    }
+
+    /// Renders where two trees differ, both sides, at the cost of the files that differ.
+    pub(super) fn changes(&self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<Change>, RenderError> {
+        let (old, new) = self.walk(old, new)?;
+        Ok(Rendered::of(old)?.changes(&Rendered::of(new)?))
+    }
+
+    fn walk(&self, old: Option<Oid>, new: Option<Oid>) -> Result<(Vec<Found>, Vec<Found>), RenderError> {
+        let mut walk = Walk { objects: self, started: Instant::now(), entries: 0, old: Vec::new(), new: Vec::new() };
+        diff::<Fail>(self.trees, old, new, &mut walk).map_err(|fail| match fail {
+            Fail::At(error) => error,
+            Fail::Tree(error) => RenderError { path: show(self.path), problem: error.into() },
+        })?;
+        Ok((walk.old, walk.new))
+    }
+
+    fn file(&self, path: &[u8], side: Side) -> Result<Vec<Found>, RenderError> {
+        let Some((kind, oid)) = side else { return Ok(Vec::new()) };
+        let origin = if self.path.is_empty() { show(path) } else { show(&[self.path, b"/", path].concat()) };
+        let at = |problem| RenderError { path: origin.clone(), problem };
+        match kind {
+            Kind::File | Kind::Executable => {}
+            Kind::Link => return Err(at(Problem::LinkToManifest)),
+            Kind::Submodule | Kind::Tree => return Err(at(Problem::Submodule)),
+        }
+        let parsed = self.parse(oid, path.ends_with(b".json")).map_err(at)?;
+        Ok(parsed.iter().map(|object| Found { object: object.clone(), origin: origin.clone() }).collect())
+    }
+
+    fn parse(&self, oid: Oid, json: bool) -> Result<Parsed, Problem> {
+        if let Some(known) = self.files.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(oid, json)) {
+            return Ok(known.clone());
+        }
+        let bytes = self.trees.blob(oid, self.limits.blob)?;
+        let parsed: Parsed = match manifest::parse(&bytes, json, self.namespace) {
+            Ok(objects) => objects.into(),
+            Err(_) if self.lenient => Arc::default(),
+            Err(error) => return Err(Problem::Manifest(error)),
+        };
+        let mut files = self.files.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.len() >= FILES_MAX {
+            files.clear();
+        }
+        files.insert((oid, json), parsed.clone());
+        Ok(parsed)
+    }
+}
+
+/// What ends a walk.
+enum Fail {
+    At(RenderError),
+    Tree(TreeError),
+}
+
+impl From<TreeError> for Fail {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
+struct Walk<'a, 'b> {
+    objects: &'b Objects<'a>,
+    started: Instant,
+    entries: usize,
+    old: Vec<Found>,
+    new: Vec<Found>,
+}
+
+impl Walk<'_, '_> {
+    fn afford(&mut self) -> Result<(), Fail> {
+        let limits = self.objects.limits;
+        self.entries += 1;
+        let problem = if self.entries > limits.entries {
+            Problem::TooMany(limits.entries)
+        } else if self.started.elapsed() > limits.time {
+            Problem::Time(limits.time)
+        } else {
+            return Ok(());
+        };
+        Err(Fail::At(RenderError { path: show(self.objects.path), problem }))
+    }
+}
+
+impl Visit<Fail> for Walk<'_, '_> {
+    fn leaf(&mut self, path: &[u8], old: Side, new: Side) -> Result<(), Fail> {
+        let top = path.split(|byte| *byte == b'/').next().unwrap_or_default();
+        if is_freeze(top) || !ENDINGS.iter().any(|ending| path.ends_with(ending)) {
+            return Ok(());
+        }
+        self.afford()?;
+        let before = self.objects.file(path, old).map_err(Fail::At)?;
+        self.old.extend(before);
+        let after = self.objects.file(path, new).map_err(Fail::At)?;
+        self.new.extend(after);
+        Ok(())
+    }
+
+    fn enter(&mut self, path: &[u8]) -> Result<bool, Fail> {
+        self.afford()?;
+        Ok(!is_freeze(path.split(|byte| *byte == b'/').next().unwrap_or_default()))
+    }
+}
