@@ -7,10 +7,12 @@
 //! - `trust`: who may sign, and would the tip be let through?
 //! - `cluster`: the cluster: reached, ours, and what is permitted there.
 //! - `target`: the directory: there, writable, lockable, ours, watched; and the commands that are run.
+//! - `incluster`: where Applications are a cluster's: is it reached, and are the rights there?
 //! - `network`: the port that is listened on, and the receivers of alerts.
 
 mod cluster;
 mod files;
+mod incluster;
 mod network;
 mod source;
 mod state;
@@ -89,8 +91,8 @@ impl Notes<'_> {
     }
 }
 
-/// Checks everything that a configuration names, in order. `progress` is told what is looked at next.
-pub fn examine(config: &Config, stop: &AtomicBool, progress: &mut dyn FnMut(&str)) -> Vec<Check> {
+/// Checks everything that a configuration names, in order, as the pod of this name. `progress` is told what is looked at next.
+pub fn examine(config: &Config, pod: Option<&str>, stop: &AtomicBool, progress: &mut dyn FnMut(&str)) -> Vec<Check> {
     let mut checks = Vec::new();
     progress("the state directory");
     files::controller(config, &mut notes("secrets", None, &mut checks));
@@ -99,6 +101,10 @@ pub fn examine(config: &Config, stop: &AtomicBool, progress: &mut dyn FnMut(&str
     if !config.controller.notify.is_empty() {
         progress("the receivers of alerts");
         network::notify(config, &mut notes("notify", None, &mut checks));
+    }
+    if let Some(settings) = &config.controller.cluster {
+        progress("the cluster");
+        incluster::incluster(settings, pod.unwrap_or("holdfast-0"), &mut notes("cluster", None, &mut checks));
     }
     let mut glimpses = source::Glimpses::default();
     for app in &config.applications {

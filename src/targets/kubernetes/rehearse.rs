@@ -292,6 +292,8 @@ fn refused(status: &Status, op: &Op) -> Rehearsal {
         Meaning::Forbidden if op.reverts => {
             Rehearsal::Unread(shared(format!("it cannot be confirmed without the permission to patch: {said}")))
         }
+        // Who may look on only sees the plan all the same; before a write it is tried again, and fails with these words.
+        Meaning::Forbidden => Rehearsal::Unrehearsed(said),
         _ => Rehearsal::Refused(said),
     }
 }
