@@ -7,6 +7,7 @@
 mod harness;
 
 mod attacks;
+mod attacks_git;
 mod bad_disk;
 mod bad_fetch;
 mod bad_input;
