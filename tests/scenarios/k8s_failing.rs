@@ -79,3 +79,68 @@ fn k8s_doctor_says_what_an_account_may_not_do() {
     assert!(place.held().is_empty());
     assert!(place.everything_said("web").contains("cannot"), "what is not permitted is not told");
 }
+
+#[test]
+fn k8s_a_group_that_does_not_answer_is_unread_and_the_others_go_on() {
+    let place = Place::on(Cluster::own());
+    place.config_maps(0..6, "one").publish("six");
+    let service = json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.away.example.org"},
+        "spec": {"group": "away.example.org", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 100, "service": {"name": "nothing", "namespace": "default"}, "insecureSkipTLSVerify": true}});
+    place.api().create("/apis/apiregistration.k8s.io/v1/apiservices", &service);
+    place.cluster.until("the group is known not to answer", |api| {
+        let status = api.get("/apis/apiregistration.k8s.io/v1/apiservices/v1.away.example.org")?["status"].clone();
+        status["conditions"]
+            .as_array()?
+            .iter()
+            .any(|one| one["type"] == "Available" && one["status"] == "False")
+            .then_some(())
+    });
+    place.repo.write(
+        "away.yaml",
+        &format!(
+            "apiVersion: away.example.org/v1\nkind: Thing\nmetadata: {{ name: t, namespace: {} }}\n",
+            place.namespace
+        ),
+    );
+    place.repo.publish("an object of the group");
+    place.api().delete(&place.path("c003"));
+    place.counted_cycles(2);
+    let status = place.assert_latch("web", "OBSERVATION", &[]);
+    assert!(status.latch("OBSERVATION").unwrap().to_string().contains("not available now"), "{:#}", status.0);
+    assert_eq!(place.held()["c003"], "one", "what can be read is healed");
+    // Without the group it is a kind that nobody knows, which is another matter.
+    place.api().delete("/apis/apiregistration.k8s.io/v1/apiservices/v1.away.example.org");
+    place.cluster.until("the group is gone", |api| {
+        let groups = api.get("/apis")?;
+        let named = groups["groups"].as_array()?.iter().any(|group| group["name"] == "away.example.org");
+        (!named).then_some(())
+    });
+    place.counted_cycles(4);
+    let status = place.assert_latch("web", "RENDER", &["refused"]);
+    assert!(status.latch("RENDER").unwrap().to_string().contains("its definition is missing"), "{:#}", status.0);
+}
+
+#[test]
+fn k8s_killed_at_every_step_of_a_write_it_goes_on_and_writes_nothing_twice() {
+    let mut place = Place::new();
+    place.app("web").guard("writeCap: disabled").guard("window: disabled");
+    place.config_maps(0..8, "0").publish("eight");
+    let mut done = 0;
+    for step in 1.. {
+        place.config_maps(0..3, &step.to_string()).repo.publish("three changes");
+        place.clock.advance(crate::harness::INTERVAL);
+        let ran = place.crash_at(step);
+        place.settle();
+        let held = place.held();
+        assert!((0..3).all(|number| held[&format!("c{number:03}")] == step.to_string()), "step {step}: {held:?}");
+        if ran.code == Some(0) {
+            done += 1;
+            if done == 2 {
+                break;
+            }
+        }
+        assert!(step < 80, "the steps do not end");
+    }
+    place.assert_steady(2);
+    place.assert_free("web");
+}

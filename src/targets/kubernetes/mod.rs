@@ -84,8 +84,6 @@ struct Known {
     said: Contents,
     /// What was written since everything was last observed.
     wrote: Contents,
-    /// What tried operations would change, as people are shown it: what is ours before and after.
-    shown: HashMap<Asked, (Vec<u8>, Vec<u8>)>,
 }
 
 /// Says why the anchor was not swapped.
@@ -284,7 +282,7 @@ impl Kubernetes {
     /// Returns what an operation that was just rehearsed would change of what is ours: JSON before and after, for people.
     pub fn rehearsed(&self, op: &Op) -> Option<(Vec<u8>, Vec<u8>)> {
         let known = runtime().block_on(self.shared.known.lock());
-        known.shown.get(&Asked::of(op)).cloned()
+        known.answers.shown(&Asked::of(op))
     }
 
     /// Returns what makes watches over the cluster.

@@ -27,6 +27,9 @@ use crate::targets::Tried;
 /// How long an answer about something that is not there yet holds: nothing tells when policies change.
 const HOLDS: Duration = Duration::from_secs(600);
 
+/// After so many rounds in which nobody asked again, an answer is forgotten; acting asks about a few in between.
+const ROUNDS: u64 = 8;
+
 /// How much is kept of what people are shown of tried operations.
 const SHOWN_BYTES: usize = 64 << 20;
 
@@ -47,25 +50,61 @@ impl Asked {
 
 /// Answers that hold as long as what they were given for.
 #[derive(Debug, Default)]
-pub(super) struct Answers(std::collections::BTreeMap<Asked, (Rehearsal, Instant)>);
+pub(super) struct Answers {
+    round: u64,
+    kept: HashMap<Asked, Kept>,
+    /// How many bytes are left for what people are shown.
+    shown: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    answer: Rehearsal,
+    at: Instant,
+    round: u64,
+    shown: Option<Shown>,
+}
 
 impl Answers {
     fn get(&self, asked: &Asked) -> Option<&Rehearsal> {
-        let (answer, at) = self.0.get(asked)?;
+        let Kept { answer, at, .. } = self.kept.get(asked)?;
+        let passing = matches!(answer, Rehearsal::Refused(_) | Rehearsal::Unrehearsed(_) | Rehearsal::Unread(_));
         // Of a deletion, what would go with it changes without it.
         let holds = asked.from.is_some() && asked.to.is_some() || at.elapsed() < HOLDS;
-        holds.then_some(answer)
+        (holds && !passing).then_some(answer)
     }
 
-    /// Keeps what was asked this time, and of that what will be answered alike.
-    fn keep(&mut self, asked: &[(Asked, Rehearsal)]) {
-        let known = std::mem::take(&mut self.0);
-        for (asked, answer) in asked {
-            if matches!(answer, Rehearsal::Refused(_) | Rehearsal::Unrehearsed(_) | Rehearsal::Unread(_)) {
-                continue;
+    /// Returns what people are shown of an operation.
+    pub(super) fn shown(&self, asked: &Asked) -> Option<Shown> {
+        self.kept.get(asked)?.shown.clone()
+    }
+
+    /// Keeps what was answered, and of what was asked before what was asked lately.
+    fn keep(&mut self, answered: Vec<(Asked, Rehearsal, Option<Shown>)>) {
+        self.round += 1;
+        let round = self.round;
+        for (asked, answer, shown) in answered {
+            let kept = self.kept.entry(asked).or_insert_with(|| Kept {
+                answer: answer.clone(),
+                at: Instant::now(),
+                round,
+                shown: None,
+            });
+            kept.round = round;
+            if kept.answer != answer {
+                (kept.answer, kept.at) = (answer, Instant::now());
             }
-            let at = known.get(asked).filter(|(before, _)| before == answer).map_or_else(Instant::now, |(_, at)| *at);
-            self.0.insert(asked.clone(), (answer.clone(), at));
+            if shown.is_some() {
+                kept.shown = shown;
+            }
+        }
+        self.kept.retain(|_, kept| kept.round + ROUNDS > round);
+        self.shown = 0;
+        for kept in self.kept.values_mut() {
+            self.shown += kept.shown.as_ref().map_or(0, |(before, after)| before.len() + after.len());
+            if self.shown > SHOWN_BYTES {
+                kept.shown = None;
+            }
         }
     }
 }
@@ -117,19 +156,9 @@ pub(super) async fn rehearse(shared_: &Shared, known: &mut Known, tried: &[Tried
     });
     let answered: Vec<(Asked, Rehearsal, Option<Shown>)> =
         futures::stream::iter(asks).buffer_unordered(AT_ONCE).collect().await;
-    let mut answers = Vec::with_capacity(answered.len());
-    let (mut before, mut room) = (std::mem::take(&mut known.shown), SHOWN_BYTES);
-    for (asked, answer, shown) in answered {
-        if let Some(shown) = shown.or_else(|| before.remove(&asked))
-            && let Some(left) = room.checked_sub(shown.0.len() + shown.1.len())
-        {
-            room = left;
-            known.shown.insert(asked.clone(), shown);
-        }
-        answers.push((asked, answer));
-    }
-    known.answers.keep(&answers);
-    answers.into_iter().map(|(asked, answer)| (asked.of, answer)).collect()
+    let said = answered.iter().map(|(asked, answer, _)| (asked.of.clone(), answer.clone())).collect();
+    known.answers.keep(answered);
+    said
 }
 
 /// What is ours before and after, as JSON for people.

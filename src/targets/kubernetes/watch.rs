@@ -27,6 +27,9 @@ use crate::targets::wake::debounce;
 /// How long the server keeps one watch open.
 const OPEN_FOR: u64 = 290;
 
+/// How long it may take until a watch begins.
+const BEGINS: Duration = Duration::from_secs(60);
+
 /// How soon a watch that ended is begun again, at first and at most.
 const AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
@@ -223,7 +226,9 @@ impl Follow {
         );
         let mut request = Request::get(Asks::Watch, path);
         request.accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-        let response = self.shared.client.start(&request).await.map_err(|lost| Ended::Failed(lost.to_string()))?;
+        let begun = tokio::time::timeout(BEGINS, self.shared.client.start(&request));
+        let response = begun.await.map_err(|_| Ended::Failed("the server does not answer".to_owned()))?;
+        let response = response.map_err(|lost| Ended::Failed(lost.to_string()))?;
         let code = response.status().as_u16();
         let mut body = response.into_body();
         if code != 200 {
