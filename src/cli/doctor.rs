@@ -27,7 +27,10 @@ pub(super) fn doctor(cli: &Cli) -> Done {
         },
         advice: String::new(),
     }];
-    checks.extend(examine(&config, &AtomicBool::new(false), &mut |what| spinner.now(&format!("looking at {what}"))));
+    let pod = std::env::var("HOLDFAST_POD").ok();
+    checks.extend(examine(&config, pod.as_deref(), &AtomicBool::new(false), &mut |what| {
+        spinner.now(&format!("looking at {what}"))
+    }));
     drop(spinner);
     let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
     let (problems, warnings, ok) = (count(Verdict::Problem), count(Verdict::Warning), count(Verdict::Ok));

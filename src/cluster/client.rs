@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::WatchEvent;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An API server that is alive answers a small request within seconds, and a Lease must be renewed in time.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,6 +73,21 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig.
     pub context: Option<String>,
+}
+
+/// A right that an account has or has not.
+#[derive(Clone, Copy, Debug)]
+pub struct Right<'a> {
+    /// What is done.
+    pub verb: &'a str,
+    /// To what, by its group; empty is the core's.
+    pub group: &'a str,
+    /// Its plural name.
+    pub resource: &'a str,
+    /// A part of it; empty is the whole.
+    pub subresource: &'a str,
+    /// Which one; empty is any.
+    pub name: &'a str,
 }
 
 /// A connection to an API server.
@@ -150,6 +165,23 @@ impl Client {
     pub fn merge(&self, path: &str, body: &Value, manager: &str) -> Result<Value, ApiError> {
         let path = format!("{path}?fieldManager={manager}");
         self.send("PATCH", &path, "application/merge-patch+json", Some(body))
+    }
+
+    /// Asks whether the account has a right, in a namespace or in all.
+    ///
+    /// # Errors
+    /// What the server said, or that it did not answer.
+    pub fn may(&self, right: &Right<'_>, namespace: Option<&str>) -> Result<bool, ApiError> {
+        let Right { verb, group, resource, subresource, name } = right;
+        let asked = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": { "resourceAttributes": {
+                "verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name,
+                "namespace": namespace.unwrap_or_default(),
+            } },
+        });
+        let answer = self.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &asked)?;
+        Ok(answer["status"]["allowed"] == true)
     }
 
     /// Reads text, as a service behind the API server's proxy answers it.

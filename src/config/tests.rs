@@ -352,7 +352,7 @@ fn messages_about_targets_trust_and_guards() {
         &[
             "target: {}",
             "target: { directory: { root: /srv/a }, exec: { run: [x] } }",
-            "target: { kubernetes: { namespace: web } }",
+            "target: { kubernetes: { namespace: We_b, context: c, serviceAccount: a/b/c } }",
             "target: { directory: { root: / } }",
             "target: { directory: { root: /etc } }",
             "target: { directory: { root: /srv/web, reload: [ { match: '*.conf', run: [systemctl reload nginx], check: [] } ] } }",

@@ -199,7 +199,9 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         let mut facts = Vec::new();
         for (index, op) in &ops {
             let why = match said.get(&Key::of(op)) {
-                None | Some(Rehearsal::Fits | Rehearsal::Agrees | Rehearsal::Takes { .. }) => continue,
+                None | Some(Rehearsal::Fits | Rehearsal::Agrees | Rehearsal::Joins | Rehearsal::Takes { .. }) => {
+                    continue;
+                }
                 // A plan that was judged as an update is no replacement, and takes over nothing by stealth.
                 Some(
                     Rehearsal::Replaces(why)

@@ -27,6 +27,7 @@ use crate::core::guards::FleetGuards;
 use crate::core::plan::Details;
 use crate::core::resource::Desired;
 use crate::core::state::State;
+use crate::targets::Watcher;
 
 /// The shortest time between two cycles that nobody asked for.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -90,6 +91,11 @@ impl Running {
     /// Returns the application's configuration.
     pub fn application(&self) -> &Application {
         self.live.application()
+    }
+
+    /// Returns what makes watches over its target, if it can be watched.
+    pub fn watcher(&self) -> Option<Watcher> {
+        self.live.watcher()
     }
 
     /// Returns where is noted why its target is not watched.
@@ -158,6 +164,9 @@ impl Running {
         let json = serde_json::to_string(&status).map_err(|error| LedgerError::Failed(error.to_string()))?;
         self.common.stores.current().put_report(&self.settings.name, crate::clock::MachineClock::wall(), &json)?;
         self.common.metrics.found(&status, &report::failing_by_reason(assessment, &self.state));
+        if let Some(requests) = self.live.take_requests() {
+            self.common.metrics.requested(self.live.application().target.kind(), &requests);
+        }
         if let Some(herald) = &self.common.herald {
             herald.reported(&status);
         }

@@ -50,8 +50,11 @@ const LATCHES: [LatchName; 11] = [
 /// What becomes of an attempted write.
 const OUTCOMES: [&str; 3] = ["done", "failed", "moved"];
 
-/// What is asked of a target.
+/// What is asked of a target whose kind does not count its requests by itself.
 const VERBS: [&str; 4] = ["observe", "create", "update", "delete"];
+
+/// The kind of target that counts its requests by itself.
+const KUBERNETES: &str = "kubernetes";
 
 /// One metric's description: name without the suffix of its kind, kind, labels, help.
 struct Described {
@@ -126,7 +129,7 @@ const REQUESTS: Described = described(
     "holdfast_api_requests",
     "counter",
     &["target", "verb"],
-    "Requests to targets, by the target's kind and by verb (observe, create, update, delete)",
+    "Requests to targets, by the target's kind and by verb: observe, create, update, delete; of a cluster those of its API, with discover and rehearse (a dry-run)",
 );
 
 /// Every metric, in the order of the reference.
@@ -183,10 +186,12 @@ impl Event {
     /// Returns what a fact counts for, given the state before it.
     pub fn of(target: &'static str, before: &State, fact: &Fact) -> Option<Self> {
         let op = |purpose, index| before.rollout_ops.get(&(purpose, index)).map(|slot| &slot.op);
+        // A cluster's requests are counted one by one, where they are sent.
+        let counts = target != KUBERNETES;
         match fact {
-            Fact::Cycle { .. } => Some(Self::Request(target, "observe")),
+            Fact::Cycle { .. } if counts => Some(Self::Request(target, "observe")),
             // The reservation is the last thing that is durable before the request.
-            Fact::Reserved { purpose, index, .. } => op(*purpose, *index).map(|op| {
+            Fact::Reserved { purpose, index, .. } if counts => op(*purpose, *index).map(|op| {
                 let verb = match op.verb {
                     Verb::Create => "create",
                     Verb::Update => "update",
@@ -303,10 +308,17 @@ impl Metrics {
         for reason in failing::WHYS {
             self.failing.get_or_create(&FailingLabels { application: application(), reason }).set(0);
         }
-        for verb in VERBS {
+        for verb in if target == KUBERNETES { &crate::targets::kubernetes::VERBS[..] } else { &VERBS[..] } {
             self.requests.get_or_create(&RequestLabels { target, verb }).inc_by(0);
         }
         self.stamps.lock().unwrap_or_else(PoisonError::into_inner).entry(app.clone()).or_default();
+    }
+
+    /// Counts requests that were sent to a target.
+    pub fn requested(&self, target: &'static str, requests: &[(&'static str, u64)]) {
+        for (verb, count) in requests {
+            self.requests.get_or_create(&RequestLabels { target, verb }).inc_by(*count);
+        }
     }
 
     /// Counts what a fact counts for.

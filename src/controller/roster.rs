@@ -195,12 +195,11 @@ fn join(kept: Kept) {
     }
 }
 
-/// Watches every target that is a directory.
+/// Watches every target that can be watched.
 fn watch(at: usize, group: &Group, wake: &Arc<Wake>) -> Vec<Watched> {
     let watched = |running: &Running| {
         let app = running.application();
-        let root = app.target.root()?;
-        Some(Watched::start(app.name.clone(), root.to_owned(), at, running.note(), wake))
+        Some(Watched::start(app.name.clone(), running.watcher()?, at, running.note(), wake))
     };
     group.members().iter().filter_map(watched).collect()
 }

@@ -1,14 +1,13 @@
-//! Watches the targets' directories, so that drift is reported within a second; a watch only wakes.
+//! Watches the targets that can be watched, so that drift is reported within a second; a watch only wakes.
 //!
 //! What cannot be watched (a limit of the system, a root that is not mounted) is tried again, and until then seen by the
 //! interval's cycles alone; the log says so, and so does `status`.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::wake::Wake;
-use crate::targets::directory::{Watch, WatchState, watch};
+use crate::targets::{Watch, WatchState, Watcher};
 
 /// How long no further change wakes after one did (`DESIGN.md`).
 const QUIET: Duration = Duration::from_secs(10);
@@ -38,10 +37,10 @@ impl Note {
     }
 }
 
-/// One directory that is watched, or should be.
+/// One target that is watched, or should be.
 pub struct Watched {
     app: Arc<str>,
-    root: PathBuf,
+    target: Watcher,
     group: usize,
     note: Note,
     watch: Watch,
@@ -49,10 +48,10 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Watches an application's directory from now on.
-    pub fn start(app: Arc<str>, root: PathBuf, group: usize, note: Note, wake: &Arc<Wake>) -> Self {
-        let watch = begin(&root, group, wake);
-        let mut watched = Self { app, root, group, note, watch, tried: Instant::now() };
+    /// Watches an application's target from now on.
+    pub fn start(app: Arc<str>, target: Watcher, group: usize, note: Note, wake: &Arc<Wake>) -> Self {
+        let watch = begin(&target, group, wake);
+        let mut watched = Self { app, target, group, note, watch, tried: Instant::now() };
         watched.say();
         watched
     }
@@ -64,10 +63,11 @@ impl Watched {
             WatchState::Lost => Some(LOST_AGAIN),
             WatchState::Polling(_) => Some(POLLING_AGAIN),
         };
-        let due = again.is_some_and(|again| self.tried.elapsed() >= again && self.root.is_dir());
+        let again = again.filter(|_| !self.target.mends_itself());
+        let due = again.is_some_and(|again| self.tried.elapsed() >= again && self.target.is_there());
         if due {
             self.tried = Instant::now();
-            self.watch = begin(&self.root, self.group, wake);
+            self.watch = begin(&self.target, self.group, wake);
             // What happened while nobody watched is looked at now.
             if self.watch.state() == WatchState::Watching {
                 wake.group(self.group);
@@ -87,19 +87,19 @@ impl Watched {
         if !self.note.set(why.clone()) {
             return;
         }
-        let (app, root) = (&self.app, self.root.display());
+        let (app, target) = (&self.app, &self.target);
         match why {
             Some(why) => {
-                tracing::warn!(%app, %root, %why, "not watched: changes are seen by the interval's cycles alone")
+                tracing::warn!(%app, %target, %why, "not watched: changes are seen by the interval's cycles alone")
             }
-            None => tracing::info!(%app, %root, "watched again"),
+            None => tracing::info!(%app, %target, "watched again"),
         }
     }
 }
 
-fn begin(root: &std::path::Path, group: usize, wake: &Arc<Wake>) -> Watch {
+fn begin(target: &Watcher, group: usize, wake: &Arc<Wake>) -> Watch {
     let wake = wake.clone();
-    watch(root, QUIET, move || wake.group(group))
+    target.watch(QUIET, move || wake.group(group))
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
         let (wake, note) = (Arc::new(Wake::default()), Note::default());
-        let mut watched = Watched::start("web".into(), root.clone(), 3, note.clone(), &wake);
+        let mut watched = Watched::start("web".into(), Watcher::Directory(root.clone()), 3, note.clone(), &wake);
         assert!(note.get().is_some(), "there is nothing to watch yet");
         assert!(!watched.tend(&wake), "it was tried a moment ago");
         std::fs::create_dir(&root).unwrap();

@@ -20,6 +20,8 @@ pub enum Rehearsal {
     Fits,
     /// It would change nothing: the target holds what the operation leads to.
     Agrees,
+    /// It would change no value, only who owns them: the target holds what is wanted, by somebody else's hand.
+    Joins,
     /// What it changes cannot be changed in place, and why: only a replacement leads there.
     Replaces(Arc<str>),
     /// Another writer owns fields that it writes.
@@ -50,7 +52,7 @@ pub enum Rehearsal {
 pub type Rehearsals = BTreeMap<Key, Rehearsal>;
 
 /// Tells apart the operations that one resource may have: what promotes, and what takes drift back.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     /// Which resource.
     pub id: Id,
@@ -87,11 +89,19 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
             mark(op, answer, &deleted);
         }
     }
-    for conflict in &mut comparison.conflicts {
-        if let Some(answer) = said.get(&Key::of(&conflict.op)) {
-            mark(&mut conflict.op, answer, &deleted);
-            // Whoever approves it takes over what the others own.
-            conflict.op.force |= matches!(answer, Rehearsal::Owned { .. });
+    for mut conflict in std::mem::take(&mut comparison.conflicts) {
+        let writes = conflict.op.verb != Verb::Delete;
+        match said.get(&Key::of(&conflict.op)) {
+            // The commit wants what somebody made of it: that ends the conflict (`GUARDS.md` 6).
+            Some(Rehearsal::Agrees) if writes => settle(comparison, conflict.op, state),
+            Some(Rehearsal::Joins) if writes => comparison.promote.push(conflict.op),
+            Some(answer) => {
+                mark(&mut conflict.op, answer, &deleted);
+                // Whoever approves it takes over what the others own.
+                conflict.op.force |= matches!(answer, Rehearsal::Owned { .. });
+                comparison.conflicts.push(conflict);
+            }
+            None => comparison.conflicts.push(conflict),
         }
     }
     for mut op in std::mem::take(&mut comparison.promote) {
@@ -326,6 +336,21 @@ mod tests {
         assert!(comparison.conflicts[0].op.force && &*comparison.conflicts[0].why == "kubectl-edit owns /spec");
         let plain: Digest = world.compare(world.tip()).promote[0].digest();
         assert_ne!(comparison.conflicts[0].op.digest(), plain, "an approval of it is an approval of the take-over");
+    }
+
+    #[test]
+    fn a_commit_that_wants_what_a_person_made_of_it_ends_the_conflict() {
+        let mut world = world();
+        // The tip wants another value of what drifted.
+        let mut tip = files(0..3, 1);
+        tip.insert("f001".to_owned(), 8);
+        world.push("adopts", tip);
+        let before = world.compare(world.tip());
+        assert_eq!(before.conflicts.len(), 1, "{:?}", before.conflicts);
+        let comparison = rehearsed(&world, &[("f001", false, Rehearsal::Joins)]);
+        assert!(comparison.conflicts.is_empty() && promoted(&comparison).contains(&"f001"));
+        let comparison = rehearsed(&world, &[("f001", false, Rehearsal::Agrees)]);
+        assert!(comparison.conflicts.is_empty() && comparison.in_place.len() == 1);
     }
 
     #[test]

@@ -3,24 +3,27 @@
 //! Nothing here decides whether a write may happen; each kind makes its precondition real and says what came of it.
 //! [`Target`] is what all kinds have in common, and the only thing that the controller knows of them:
 //!
-//! | | directory | exec |
-//! |---|---|---|
-//! | [`Target::observe`] | `statx`, digests kept in a cache | the program's `observe` |
-//! | [`Target::lock`] | `flock` on the root; makes good what a crash left | nothing: the swap itself excludes others |
-//! | [`Session::swap`] | a rename under the lock | the program's `swap` |
-//! | [`Session::write`] | renames with a look at what came out | the program's `write` and `delete` |
-//! | [`Target::settle`] | `reload`, then `check` | the health of an `observe` |
-//! | [`Target::read`] | the file | nothing: what differs is not shown |
-//! | [`Target::watch`] | inotify | nothing: the interval alone |
+//! | | directory | kubernetes | exec |
+//! |---|---|---|---|
+//! | [`Target::observe`] | `statx`, digests kept in a cache | a labelled list per kind | the program's `observe` |
+//! | [`Target::rehearse`] | nothing | a dry-run by the server | nothing |
+//! | [`Target::lock`] | `flock` on the root; makes good what a crash left | nothing | nothing: the swap itself excludes others |
+//! | [`Session::swap`] | a rename under the lock | an update of the parent at its version | the program's `swap` |
+//! | [`Session::write`] | renames with a look at what came out | an apply at uid and version | the program's `write` and `delete` |
+//! | [`Target::settle`] | `reload`, then `check` | what the objects say of themselves | the health of an `observe` |
+//! | [`Target::read`] | the file | nothing: [`Target::rehearsed`] | nothing: what differs is not shown |
+//! | [`Target::watcher`] | inotify | a watch of metadata per kind | nothing: the interval alone |
 //!
 //! Everything blocks, and a kind that works asynchronously inside owns its runtime. What a kind remembers between calls
 //! (a cache, a list of definitions) is its own, hence `&mut`; nothing that a decision depends on is.
 
 pub mod directory;
 pub mod exec;
+pub mod kubernetes;
 mod process;
+mod wake;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gix::hash::{Kind, hasher};
@@ -28,11 +31,14 @@ use jiff::Timestamp;
 
 use crate::config;
 use crate::core::effect::Rules;
+use crate::core::op::Op;
+use crate::core::rehearse::Rehearsals;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Observed};
-use crate::core::spelling::file_digest;
-use crate::core::write::{Outcome, WriteOp};
+use crate::core::spelling::{file_digest, link_digest};
+use crate::core::write::{Content, Outcome, WriteOp};
 
-pub use directory::{Recovery, WatchState};
+pub use directory::Recovery;
+pub use wake::WatchState;
 
 /// One resource that an observation must answer for: everything desired or accepted.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +49,15 @@ pub struct Expect<'a> {
     pub digest: Option<Digest>,
 }
 
+/// One operation that is only tried.
+#[derive(Clone, Debug)]
+pub struct Tried<'a> {
+    /// The operation.
+    pub op: &'a Op,
+    /// What its commit wants; nothing of a removal.
+    pub content: Option<Vec<u8>>,
+}
+
 /// What is known of one resource's health, and why it does not work, if so.
 pub type Healthy = (Id, Health, Option<String>);
 
@@ -51,6 +66,8 @@ pub type Healthy = (Id, Health, Option<String>);
 pub enum Target {
     /// Files below a directory.
     Directory(directory::Kept),
+    /// A cluster.
+    Kubernetes(kubernetes::Kubernetes),
     /// A program of the user's.
     Exec(exec::Exec),
 }
@@ -60,6 +77,8 @@ pub enum Target {
 pub enum Session {
     /// A locked directory.
     Directory(Box<directory::Session>),
+    /// A cluster.
+    Kubernetes(kubernetes::Kubernetes),
     /// A program of the user's.
     Exec(exec::Exec),
 }
@@ -69,6 +88,17 @@ pub enum Session {
 pub enum Watch {
     /// Over a directory.
     Directory(directory::Watch),
+    /// Over a cluster.
+    Kubernetes(kubernetes::Watch),
+}
+
+/// Makes watches over a target, apart from whoever reads and writes it.
+#[derive(Clone, Debug)]
+pub enum Watcher {
+    /// Over the directory with this root.
+    Directory(PathBuf),
+    /// Over a cluster.
+    Kubernetes(kubernetes::Watcher),
 }
 
 /// Says why a target cannot be used as configured.
@@ -80,9 +110,6 @@ pub enum OpenError {
     /// Of a program.
     #[error(transparent)]
     Exec(#[from] exec::OpenError),
-    /// There is no such kind here.
-    #[error("this build has no {0} target")]
-    Unsupported(&'static str),
 }
 
 /// Says why a target could not be locked for writing; nothing was written.
@@ -99,6 +126,9 @@ pub enum SwapError {
     /// Of a directory.
     #[error(transparent)]
     Directory(#[from] directory::SwapError),
+    /// Of a cluster.
+    #[error(transparent)]
+    Kubernetes(#[from] kubernetes::SwapError),
     /// Of a program.
     #[error(transparent)]
     Exec(#[from] exec::SwapError),
@@ -116,18 +146,21 @@ pub const fn rules(target: &config::Target) -> Rules {
 impl Target {
     /// Prepares a target. Nothing of it is touched, or run, yet.
     ///
-    /// `cache` is a file for what a kind may keep between runs: losing it costs time, never correctness.
+    /// `application` names who converges it; `cache` is a file for what a kind may keep between runs: losing it costs time,
+    /// never correctness.
     ///
     /// # Errors
     /// If the configuration makes no sense by itself.
-    pub fn open(target: &config::Target, cache: &Path) -> Result<Self, OpenError> {
+    pub fn open(target: &config::Target, application: &str, cache: &Path) -> Result<Self, OpenError> {
         match target {
             config::Target::Directory(target) => Ok(Self::Directory(directory::Kept::open(target, cache)?)),
             config::Target::Exec(target) => {
                 let config = exec::Config { run: target.run.clone(), dir: None, timeout: target.timeout };
                 Ok(Self::Exec(exec::Exec::open(config)?))
             }
-            config::Target::Kubernetes(_) => Err(OpenError::Unsupported(target.kind())),
+            config::Target::Kubernetes(target) => {
+                Ok(Self::Kubernetes(kubernetes::Kubernetes::open(target, application)))
+            }
         }
     }
 
@@ -137,6 +170,7 @@ impl Target {
     pub fn observe(&mut self, expect: &[Expect<'_>], now: Timestamp) -> Observed {
         match self {
             Self::Directory(kept) => kept.observe(expect, now),
+            Self::Kubernetes(cluster) => cluster.observe(expect),
             Self::Exec(exec) => exec.observe(expect),
         }
     }
@@ -145,6 +179,7 @@ impl Target {
     pub fn read_anchor(&mut self) -> AnchorSeen {
         match self {
             Self::Directory(kept) => kept.directory().read_anchor(),
+            Self::Kubernetes(cluster) => cluster.read_anchor(),
             Self::Exec(exec) => exec.read_anchor(),
         }
     }
@@ -156,6 +191,7 @@ impl Target {
     pub fn lock(&mut self) -> Result<Session, LockError> {
         match self {
             Self::Directory(kept) => Ok(Session::Directory(Box::new(kept.directory().lock()?))),
+            Self::Kubernetes(cluster) => Ok(Session::Kubernetes(cluster.clone())),
             Self::Exec(exec) => Ok(Session::Exec(exec.clone())),
         }
     }
@@ -164,6 +200,7 @@ impl Target {
     pub fn settle(&mut self, wrote: &[Id]) -> Vec<Healthy> {
         match self {
             Self::Directory(kept) => kept.directory().settle(wrote),
+            Self::Kubernetes(cluster) => cluster.health(wrote),
             Self::Exec(exec) => exec.health(wrote),
         }
     }
@@ -172,7 +209,17 @@ impl Target {
     pub fn health(&mut self, ids: &[Id]) -> Vec<Healthy> {
         match self {
             Self::Directory(kept) => kept.directory().settle_health(ids),
+            Self::Kubernetes(cluster) => cluster.health(ids),
             Self::Exec(exec) => exec.health(ids),
+        }
+    }
+
+    /// Returns the desired digest that a content has; nothing if there is none that can be relied on.
+    pub fn digest_of(&self, content: &Content) -> Option<Digest> {
+        match (self, content) {
+            (Self::Kubernetes(_), Content::File { bytes, .. }) => Some(crate::manifest::digest(bytes)),
+            (_, Content::File { bytes, executable }) => content_digest(bytes, *executable),
+            (_, Content::Link(target)) => Some(link_digest(target)),
         }
     }
 
@@ -180,17 +227,78 @@ impl Target {
     pub fn read(&mut self, id: &Id, cap: u64) -> Option<Vec<u8>> {
         match self {
             Self::Directory(kept) => kept.directory().read(id, cap),
-            Self::Exec(_) => None,
+            Self::Kubernetes(_) | Self::Exec(_) => None,
         }
     }
 
-    /// Calls `on_change` when something changed: at once, then at most once every `quiet`. `None` where a kind cannot.
-    pub fn watch(&self, quiet: Duration, on_change: impl Fn() + Send + 'static) -> Option<Watch> {
+    /// Tells whether the kind can rehearse at all.
+    pub const fn rehearses(&self) -> bool {
+        matches!(self, Self::Kubernetes(_))
+    }
+
+    /// Asks what operations would do, without doing them. A kind that cannot rehearse says nothing.
+    pub fn rehearse(&mut self, tried: &[Tried<'_>]) -> Rehearsals {
         match self {
-            Self::Directory(kept) => {
-                Some(Watch::Directory(directory::watch(kept.directory().root(), quiet, on_change)))
-            }
+            Self::Kubernetes(cluster) => cluster.rehearse(tried),
+            Self::Directory(_) | Self::Exec(_) => Rehearsals::new(),
+        }
+    }
+
+    /// Returns what an operation that was just rehearsed would change, before and after as JSON, for showing it.
+    pub fn rehearsed(&self, op: &Op) -> Option<(Vec<u8>, Vec<u8>)> {
+        match self {
+            Self::Kubernetes(cluster) => cluster.rehearsed(op),
+            Self::Directory(_) | Self::Exec(_) => None,
+        }
+    }
+
+    /// Returns how many requests of each kind were sent since this was last asked; `None` where a kind does not count them.
+    pub fn take_requests(&self) -> Option<Vec<(&'static str, u64)>> {
+        match self {
+            Self::Kubernetes(cluster) => Some(cluster.take_requests()),
+            Self::Directory(_) | Self::Exec(_) => None,
+        }
+    }
+
+    /// Returns what makes watches; `None` where a kind cannot tell: then only the interval does.
+    pub fn watcher(&self) -> Option<Watcher> {
+        match self {
+            Self::Directory(kept) => Some(Watcher::Directory(kept.directory().root().to_owned())),
+            Self::Kubernetes(cluster) => Some(Watcher::Kubernetes(cluster.watcher())),
             Self::Exec(_) => None,
+        }
+    }
+}
+
+impl Watcher {
+    /// Calls `on_change` when something changed: at once, then at most once every `quiet`. A watch whose state is no longer
+    /// [`WatchState::Watching`] is to be made anew, unless it [mends itself](Self::mends_itself).
+    pub fn watch(&self, quiet: Duration, on_change: impl Fn() + Send + 'static) -> Watch {
+        match self {
+            Self::Directory(root) => Watch::Directory(directory::watch(root, quiet, on_change)),
+            Self::Kubernetes(cluster) => Watch::Kubernetes(cluster.watch(quiet, on_change)),
+        }
+    }
+
+    /// Tells whether there is anything to watch now.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Directory(root) => root.is_dir(),
+            Self::Kubernetes(_) => true,
+        }
+    }
+
+    /// Tells whether a watch that does not work begins again by itself.
+    pub const fn mends_itself(&self) -> bool {
+        matches!(self, Self::Kubernetes(_))
+    }
+}
+
+impl std::fmt::Display for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(root) => root.display().fmt(f),
+            Self::Kubernetes(_) => f.write_str("the cluster"),
         }
     }
 }
@@ -200,7 +308,7 @@ impl Session {
     pub fn recovery(&self) -> Option<&Recovery> {
         match self {
             Self::Directory(session) => Some(session.recovery()),
-            Self::Exec(_) => None,
+            Self::Kubernetes(_) | Self::Exec(_) => None,
         }
     }
 
@@ -211,6 +319,7 @@ impl Session {
     pub fn swap(&mut self, expected: &AnchorSeen, new: &Anchor) -> Result<(), SwapError> {
         match self {
             Self::Directory(session) => Ok(session.swap(expected, new)?),
+            Self::Kubernetes(cluster) => Ok(cluster.swap(expected, new)?),
             Self::Exec(exec) => Ok(exec.swap(expected, new)?),
         }
     }
@@ -219,6 +328,7 @@ impl Session {
     pub fn write(&mut self, op: &WriteOp) -> Outcome {
         match self {
             Self::Directory(session) => session.write(op),
+            Self::Kubernetes(cluster) => cluster.write(op),
             Self::Exec(exec) => exec.write(op),
         }
     }
@@ -229,6 +339,7 @@ impl Watch {
     pub fn state(&self) -> WatchState {
         match self {
             Self::Directory(watch) => watch.state(),
+            Self::Kubernetes(watch) => watch.state(),
         }
     }
 }

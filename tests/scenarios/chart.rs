@@ -40,11 +40,10 @@ fn everything(namespace: &str) -> Value {
 /// Runs helm on the chart.
 #[track_caller]
 fn helm(world: &World, command: &[&str], values: &Value, namespace: &str) -> Ran {
-    let program = servers::program("helm");
     let file = world.dir().join("values.json");
     fs::write(&file, values.to_string()).expect("the values are written");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/holdfast");
-    let output = Command::new(program)
+    let output = Command::new(servers::program("helm"))
         .env("HOME", world.dir())
         .args(command)
         .arg(chart)
@@ -190,6 +189,11 @@ fn the_charts_rights_are_enough_and_no_more() {
         assert!(!controller.log().contains(refused), "something is refused:\n{}", controller.log());
     }
     controller.stop();
+    let asked = world.holdfast(&["doctor"]);
+    for told in ["may patch applications/status", "may create events", "may update leases"] {
+        assert!(asked.stdout.contains(told), "{told:?} is not said:\n{}{}", asked.stdout, asked.stderr);
+    }
+    assert!(!asked.stdout.contains("may not"), "{}", asked.stdout);
 
     // And no more.
     let allowed: [&[&str]; 5] = [

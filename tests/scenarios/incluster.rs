@@ -8,8 +8,6 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::apiserver::{Cluster, cluster};
-use crate::harness::http::free_port;
-use crate::harness::run::Ran;
 use crate::harness::{Controller, World, copy, keys};
 
 /// What the Controller's document says; Applications of tests may name directories.
@@ -23,7 +21,7 @@ pub fn controller_document(world: &World, cluster: &Cluster, kubeconfig: &Path, 
 }
 
 /// Makes a world whose controller works in a cluster, with a directory for `web`.
-fn world(cluster: &Cluster) -> World {
+pub fn world(cluster: &Cluster) -> World {
     let mut world = World::empty();
     fs::create_dir(world.dir().join("roots/web")).expect("the root is made");
     let text = controller_document(&world, cluster, &cluster.kubeconfig(), "state");
@@ -55,12 +53,12 @@ pub fn root(world: &World, name: &str) -> PathBuf {
 }
 
 /// Returns a condition.
-fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
     let all = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     all.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
 }
 
-fn is(object: &Value, kind: &str) -> bool {
+pub fn is(object: &Value, kind: &str) -> bool {
     condition(object, kind)["status"] == "True"
 }
 
@@ -283,9 +281,8 @@ fn a_paused_leader_that_wakes_writes_nothing() {
 
     // With the Lease back in its hands, what it remembers is older than what the target says: STATE, and the way back.
     cluster.kubectl(&["delete", "lease", "holdfast-0", "-n", &cluster.namespace]).ok();
-    until(&mut first, &cluster, "web", "the ledger is older than the target", |web| {
-        is(web, "State") && condition(web, "State")["message"].as_str().is_some_and(|told| told.contains("reanchor"))
-    });
+    let web = until(&mut first, &cluster, "web", "the ledger is older than the target", |web| is(web, "State"));
+    assert!(condition(&web, "State")["message"].as_str().is_some_and(|told| told.contains("reanchor")), "{web:#}");
     assert!(!late.exists());
     world.holdfast(&["reanchor", "web", &world.repo.head(), "--reason", "the other replica is gone"]).ok();
     first.until("it writes again", || late.exists().then_some(()));
@@ -431,108 +428,123 @@ fn every_example_is_taken_by_the_server() {
     assert!(applications > 0, "no example has an Application");
 }
 
-/// Runs the program under the name that kubectl finds it by.
-#[track_caller]
-fn plugin(world: &World, kubeconfig: &Path, cluster: &Cluster, arguments: &[&str]) -> Ran {
-    let link = world.dir().join("kubectl-holdfast");
-    if !link.exists() {
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_holdfast"), &link).expect("the link is made");
-    }
-    let path = format!("{}:{}", world.dir().display(), std::env::var("PATH").unwrap_or_default());
-    let output = Command::new("kubectl")
-        .env("PATH", path)
-        .env("KUBECONFIG", kubeconfig)
-        .arg("holdfast")
-        .args(arguments)
-        .args(["-n", &cluster.namespace])
-        .output()
-        .expect("kubectl runs");
-    Ran {
-        command: format!("kubectl holdfast {}", arguments.join(" ")),
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
 #[test]
-fn the_plug_in_looks_freezes_and_thaws_with_the_rights_of_who_asks() {
+fn replicas_share_the_repositories_and_each_application_has_one_judge() {
     let cluster = cluster();
     let world = world(&cluster);
-    let mut controller = world.controller();
-    cluster.apply(&application(&world, "web"), &[]).ok();
-    until(&mut controller, &cluster, "web", "it converged", |web| web["status"]["state"] == "Converged");
-    let admin = cluster.kubeconfig();
-    plugin(&world, &admin, &cluster, &["status"]).ok().says(&["web", "Converged", &world.repo.head()[..7]]);
-    let frozen =
-        plugin(&world, &admin, &cluster, &["freeze", "web", "--reason", "an incident", "--owner", "alice"]).ok();
-    frozen.says(&["kubectl holdfast thaw"]);
-    let web = until(&mut controller, &cluster, "web", "it is frozen", |web| web["status"]["state"] == "Frozen");
-    assert_eq!(web["spec"]["freeze"], json!({ "reason": "an incident", "owner": "alice" }));
-    plugin(&world, &admin, &cluster, &["status", "web"]).ok().says(&["FREEZE", "an incident"]);
-    let json = plugin(&world, &admin, &cluster, &["status", "web", "--output", "json"]).ok().json();
-    assert_eq!(json["applications"][0]["state"], "Frozen");
-    plugin(&world, &admin, &cluster, &["thaw", "web"]).ok();
-    until(&mut controller, &cluster, "web", "it is thawed", |web| web["status"]["state"] == "Converged");
-    plugin(&world, &admin, &cluster, &["thaw", "web"]).ok().says(&["was not frozen by its field"]);
-
-    // Who may not, cannot; what is past or missing is refused.
-    cluster.kubectl(&["create", "serviceaccount", "nobody", "-n", &cluster.namespace]).ok();
-    let nobody = cluster.account(&cluster.namespace, "nobody");
-    let refused = plugin(&world, &nobody, &cluster, &["freeze", "web", "--reason", "mischief"]).refused();
-    refused.says(&["forbidden"]);
-    plugin(&world, &admin, &cluster, &["freeze", "web", "--reason", "x", "--until", "2020-01-01T00:00:00Z"]).refused();
-    plugin(&world, &admin, &cluster, &["status", "missing"]).refused().says(&["there is no Application"]);
-}
-
-/// Returns an address of this machine that the API server's proxy accepts: not a loopback.
-fn reachable() -> Option<std::net::IpAddr> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_loopback())
+    // Addresses of one repository that differ, until each replica owns one.
+    let mut addresses: [Option<String>; 2] = [None, None];
+    for at in 0.. {
+        let link = world.dir().join(format!("repository-{at}"));
+        let address = link.to_string_lossy().into_owned();
+        let slot = &mut addresses[holdfast::core::tenure::owner(&address, 2) as usize];
+        if slot.is_none() {
+            std::os::unix::fs::symlink(&world.repo.origin, &link).expect("the link is made");
+            *slot = Some(address);
+        }
+        if addresses.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    let text = |state: &str| {
+        format!("{}    replicas: 2\n", controller_document(&world, &cluster, &cluster.kubeconfig(), state))
+    };
+    let mut zero = world.controller_as("zero.yaml", &text("zero"), "holdfast-0");
+    let mut one = world.controller_as("one.yaml", &text("one"), "holdfast-1");
+    for (name, address) in ["a", "b"].iter().zip(addresses.iter().flatten()) {
+        fs::create_dir_all(root(&world, name)).expect("the root is made");
+        let mut document = application(&world, name);
+        document["spec"]["source"]["url"] = json!(address);
+        cluster.apply(&document, &[]).ok();
+    }
+    for (controller, name, pod) in [(&mut zero, "a", "holdfast-0"), (&mut one, "b", "holdfast-1")] {
+        let done = until(controller, &cluster, name, "it converged", |app| app["status"]["state"] == "Converged");
+        assert_eq!(done["status"]["replica"], format!("{}/{pod}", cluster.namespace), "{done:#}");
+        let lease = cluster.read("lease", pod).expect("there is a Lease");
+        assert!(lease["spec"]["holderIdentity"].as_str().is_some_and(|holder| holder.starts_with(pod)), "{lease:#}");
+    }
+    assert!(!zero.log().contains("app=b") && !one.log().contains("app=a"), "one was worked on twice");
+    assert_eq!((zero.stop().code(), one.stop().code()), (Some(0), Some(0)));
+    let refused =
+        world.command(&["run", "--once", "--pod", "holdfast-2", "-c", "zero.yaml"]).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("which of 2 replicas"), "{refused:?}");
 }
 
 #[test]
-fn the_plug_in_plans_and_approves_through_the_api_server() {
+fn losing_the_lease_stops_at_the_next_resource() {
     let cluster = cluster();
-    let Some(address) = reachable() else {
-        eprintln!("skipped: this machine has no address but its loopback, which the API server does not ask");
-        return;
-    };
-    let mut world = world(&cluster);
-    let (port, tokens) = (free_port(), world.dir().join("tokens"));
-    fs::write(&tokens, format!("{} a-token-of-bob-that-is-long\n", keys::address("bob")))
-        .expect("the tokens are written");
-    let text = controller_document(&world, &cluster, &cluster.kubeconfig(), "state");
-    world.raw_config(&format!("{text}  listen: 0.0.0.0:{port}\n  api: {{ tokenFile: {tokens:?} }}\n"));
-    // The pod that a kubelet would run.
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "holdfast-0" },
-        "spec": { "nodeName": "node", "containers": [{ "name": "holdfast", "image": "holdfast" }] },
-    });
-    cluster.apply(&pod, &[]).ok();
-    let status =
-        json!({ "status": { "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }] } }).to_string();
-    let patch =
-        ["patch", "pod", "holdfast-0", "-n", &cluster.namespace, "--subresource=status", "--type=merge", "-p", &status];
-    cluster.kubectl(&patch).ok();
+    let world = world(&cluster);
+    let script = world.script(
+        "hook.sh",
+        "if [ $call = 2 ]; then touch \"$dir/waiting\"; while [ ! -e \"$dir/go\" ]; do sleep 0.02; done; fi",
+    );
+    let run: Value = serde_yaml::from_str(&script).expect("it is a list");
+    let mut document = application(&world, "web");
+    document["spec"]["target"]["directory"]["reload"] = json!([{ "match": "*", "run": run, "timeout": "10m" }]);
+    document["spec"]["guards"] = json!({ "settle": "10m" });
+    cluster.apply(&document, &[]).ok();
     let mut controller = world.controller();
-    cluster.apply(&application(&world, "web"), &[]).ok();
+    controller.until("the second batch", || world.dir().join("waiting").exists().then_some(()));
+    hold_the_lease(&cluster);
+    controller.until("it knows", || controller_log(&world).contains("the Lease was lost").then_some(()));
+    fs::write(world.dir().join("go"), "").expect("it goes on");
+    let begun = last_cycle(&world);
+    controller.until("some more cycles", || (last_cycle(&world) >= begun + 3).then_some(()));
+    let count = || fs::read_dir(root(&world, "web")).expect("the root is readable").count();
+    assert_eq!(count(), 3 + 1, "one and two resources, and the anchor");
+
+    // Given back, the rollout goes on where it was.
+    cluster.kubectl(&["delete", "lease", "holdfast-0", "-n", &cluster.namespace]).ok();
     until(&mut controller, &cluster, "web", "it converged", |web| web["status"]["state"] == "Converged");
-    (0..9).for_each(|at| {
-        world.repo.remove(&format!("f{at:03}.conf"));
+    assert_eq!(count(), 12 + 1);
+}
+
+/// Returns what `doctor` says of a configuration.
+fn controller_doctor(world: &World, config: &str) -> String {
+    let output = world.command(&["doctor", "-c", config]).output().expect("it runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_status_that_cannot_be_written_stalls_nothing() {
+    let cluster = cluster();
+    let world = world(&cluster);
+    let namespace = &cluster.namespace;
+    cluster.kubectl(&["create", "serviceaccount", "mute", "-n", namespace]).ok();
+    let rules = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "mute" },
+        "rules": [
+            { "apiGroups": ["holdfast.dev"], "resources": ["applications"], "verbs": ["get", "list", "watch"] },
+            { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"] },
+        ],
     });
-    world.repo.publish("remove nearly everything");
-    let web = until(&mut controller, &cluster, "web", "it halted", |web| is(web, "Plan"));
-    let digest = web["status"]["plan"]["digest"].as_str().expect("there is a digest").to_owned();
-    let (admin, port) = (cluster.kubeconfig(), port.to_string());
-    let token = ["--token-file", &tokens.to_string_lossy(), "--port", &port];
-    let with_token = |arguments: &[&str]| plugin(&world, &admin, &cluster, &[arguments, &token[..]].concat());
-    with_token(&["plan", "web"]).ok().says(&["f000.conf", "9"]);
-    with_token(&["drift", "web"]).ok().says(&["no drift"]);
-    with_token(&["history", "web", "--last", "20"]).ok().says(&["PLAN"]);
-    plugin(&world, &admin, &cluster, &["plan", "web", "--port", &port]).refused().says(&["--token-file"]);
-    with_token(&["approve", "web", &digest, "--reason", "it is meant"]).ok().says(&["approved", &keys::address("bob")]);
-    until(&mut controller, &cluster, "web", "it converged", |web| web["status"]["inventory"] == 3);
-    assert!(!root(&world, "web").join("f000.conf").exists());
+    cluster.apply(&rules, &[]).ok();
+    let account = format!("--serviceaccount={namespace}:mute");
+    cluster.kubectl(&["create", "rolebinding", "mute", "-n", namespace, "--role=mute", &account]).ok();
+    let kubeconfig = cluster.account(namespace, "mute");
+    let text = controller_document(&world, &cluster, &kubeconfig, "state");
+    let mut controller = world.controller_with("mute.yaml", &text);
+    cluster.apply(&application(&world, "web"), &[]).ok();
+    controller.until("it converged all the same", || root(&world, "web").join("f011.conf").exists().then_some(()));
+    controller.until("it is told", || {
+        fs::read_to_string(world.dir().join("mute.yaml.log"))
+            .unwrap_or_default()
+            .contains("the status was not written")
+            .then_some(())
+    });
+    fs::remove_file(root(&world, "web").join("f003.conf")).expect("the file is removed");
+    controller.until("it heals all the same", || root(&world, "web").join("f003.conf").exists().then_some(()));
+    assert!(cluster.read("application", "web").expect("it is there").get("status").is_none());
+
+    let asked = controller_doctor(&world, "mute.yaml");
+    for told in ["may not patch applications/status", "may not create events", "may update leases"] {
+        assert!(asked.contains(told), "{told:?} is not said:\n{asked}");
+    }
+
+    // Once it may, the newest is told.
+    let more = json!([{ "op": "add", "path": "/rules/-", "value": {
+        "apiGroups": ["holdfast.dev"], "resources": ["applications/status"], "verbs": ["patch"],
+    } }]);
+    cluster.kubectl(&["patch", "role", "mute", "-n", namespace, "--type=json", "-p", &more.to_string()]).ok();
+    until(&mut controller, &cluster, "web", "it is told at last", |web| is(web, "Ready"));
 }

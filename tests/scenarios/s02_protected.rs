@@ -1,6 +1,6 @@
 //! 2. One protected resource is removed among 500, with ten other changes.
 //!
-//! A deletion that takes a hundred dependants with it needs owned objects, hence a cluster.
+//! A deletion that takes a hundred dependants with it is in `k8s_guards`.
 
 use crate::harness::{World, changes};
 

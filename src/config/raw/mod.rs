@@ -259,7 +259,7 @@ pub struct RawOpenpgpTrust {
 pub struct RawTarget {
     /// The files of a directory.
     pub directory: Option<RawDirectory>,
-    /// A cluster; not in this build.
+    /// The objects of a cluster.
     pub kubernetes: Option<RawKubernetes>,
     /// A program of yours that speaks JSON lines.
     pub exec: Option<RawExec>,
@@ -298,13 +298,13 @@ pub struct RawReload {
 #[derive(Deserialize, JsonSchema, Debug, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawKubernetes {
-    /// The kubeconfig. Default: the pod's own.
+    /// The kubeconfig. Default: the pod's own account.
     pub kubeconfig: Option<String>,
     /// The context of the kubeconfig.
     pub context: Option<String>,
-    /// The namespace of what names none.
+    /// The namespace of what names none, and of the object that holdfast keeps for itself. Default `default`.
     pub namespace: Option<String>,
-    /// The service account that is impersonated.
+    /// The service account that is impersonated: `NAMESPACE/NAME`, or a name in that namespace.
     pub service_account: Option<String>,
 }
 

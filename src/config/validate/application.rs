@@ -221,10 +221,6 @@ fn target(scope: &Scope<'_>, raw: &RawTarget) -> Option<Target> {
     match raw {
         RawTarget { directory: Some(raw), kubernetes: None, exec: None } => directory(&scope.key("directory"), raw),
         RawTarget { directory: None, kubernetes: Some(raw), exec: None } => {
-            scope.key("kubernetes").error(
-                "is not supported by this build",
-                "use `directory`, or `exec` with a program that speaks for the cluster",
-            );
             Some(kubernetes(&scope.key("kubernetes"), raw))
         }
         RawTarget { directory: None, kubernetes: None, exec: Some(RawExec { run, timeout }) } => {
@@ -274,6 +270,29 @@ fn reload_of(scope: &Scope<'_>, raw: &RawReload) -> Reload {
 
 fn kubernetes(scope: &Scope<'_>, raw: &RawKubernetes) -> Target {
     let RawKubernetes { kubeconfig, context, namespace, service_account } = raw;
+    if context.is_some() && kubeconfig.is_none() {
+        scope
+            .key("context")
+            .error("names a context of no kubeconfig", "write `kubeconfig` too, or neither: the pod's own");
+    }
+    let label = |name: &str| {
+        let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (1..=63).contains(&name.len()) && name.bytes().all(fine) && !name.starts_with('-') && !name.ends_with('-')
+    };
+    if let Some(name) = namespace.as_deref().filter(|name| !label(name)) {
+        scope.key("namespace").error(
+            format!("`{name}` is no name of a namespace"),
+            "write lower-case letters, digits and `-`, at most 63",
+        );
+    }
+    if let Some(name) = service_account.as_deref() {
+        let parts: Vec<&str> = name.split('/').collect();
+        if parts.len() > 2 || parts.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) {
+            scope
+                .key("serviceAccount")
+                .error(format!("`{name}` is no service account"), "write its name, or `NAMESPACE/NAME`");
+        }
+    }
     Target::Kubernetes(KubernetesTarget {
         kubeconfig: scope.path_of("kubeconfig", kubeconfig.as_ref()),
         context: context.clone(),

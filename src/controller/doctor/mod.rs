@@ -5,10 +5,14 @@
 //! - `state`: the state directory, the ledger, the clock, and what is frozen.
 //! - `source`: the repository: is it reached, is the branch there, does its tip render?
 //! - `trust`: who may sign, and would the tip be let through?
+//! - `cluster`: the cluster: reached, ours, and what is permitted there.
 //! - `target`: the directory: there, writable, lockable, ours, watched; and the commands that are run.
+//! - `incluster`: where Applications are a cluster's: is it reached, and are the rights there?
 //! - `network`: the port that is listened on, and the receivers of alerts.
 
+mod cluster;
 mod files;
+mod incluster;
 mod network;
 mod source;
 mod state;
@@ -87,8 +91,8 @@ impl Notes<'_> {
     }
 }
 
-/// Checks everything that a configuration names, in order. `progress` is told what is looked at next.
-pub fn examine(config: &Config, stop: &AtomicBool, progress: &mut dyn FnMut(&str)) -> Vec<Check> {
+/// Checks everything that a configuration names, in order, as the pod of this name. `progress` is told what is looked at next.
+pub fn examine(config: &Config, pod: Option<&str>, stop: &AtomicBool, progress: &mut dyn FnMut(&str)) -> Vec<Check> {
     let mut checks = Vec::new();
     progress("the state directory");
     files::controller(config, &mut notes("secrets", None, &mut checks));
@@ -97,6 +101,10 @@ pub fn examine(config: &Config, stop: &AtomicBool, progress: &mut dyn FnMut(&str
     if !config.controller.notify.is_empty() {
         progress("the receivers of alerts");
         network::notify(config, &mut notes("notify", None, &mut checks));
+    }
+    if let Some(settings) = &config.controller.cluster {
+        progress("the cluster");
+        incluster::incluster(settings, pod.unwrap_or("holdfast-0"), &mut notes("cluster", None, &mut checks));
     }
     let mut glimpses = source::Glimpses::default();
     for app in &config.applications {
@@ -118,13 +126,13 @@ fn examine_application(
     files::source(app, &mut notes("secrets", name.clone(), checks));
     progress(&format!("the repository of {}", app.name));
     let seen = glimpses.of(app, config, stop);
-    source::source(app, &seen, &mut notes("repository", name.clone(), checks));
+    let wanted = source::source(app, &seen, &mut notes("repository", name.clone(), checks));
     let keys = trust::files(app, &mut notes("trust", name.clone(), checks));
     if let (Some(keys), Ok(glimpse)) = (&keys, &*seen) {
         trust::tip(app, keys, glimpse, &mut notes("trust", name.clone(), checks));
     }
     progress(&format!("the target of {}", app.name));
-    target::target(app, state, &mut notes("target", name.clone(), checks));
+    target::target(app, &wanted, state, &mut notes("target", name.clone(), checks));
     target::commands(app, &mut notes("commands", name.clone(), checks));
     state::clock(app, state, &mut notes("clock", name.clone(), checks));
     state::freezes(app, config, state, seen.as_ref().as_ref().ok(), &mut notes("freeze", name.clone(), checks));

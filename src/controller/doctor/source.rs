@@ -10,6 +10,7 @@ use super::Notes;
 use crate::config::{Application, Config, Credentials, Transport};
 use crate::controller::live::remote_of;
 use crate::core::guards::Mode;
+use crate::core::resource::Id;
 use crate::git::{self, FetchError, Glimpse};
 use crate::render::{self, Renderer};
 
@@ -89,31 +90,39 @@ fn missed(app: &Application, error: &FetchError) -> Missed {
     Missed { message: error.to_string(), advice }
 }
 
-/// Says whether the repository is reached and its tip can be rendered.
-pub(super) fn source(app: &Application, looked: &Looked, notes: &mut Notes<'_>) {
+/// Says whether the repository is reached and its tip can be rendered; returns what that wants.
+pub(super) fn source(app: &Application, looked: &Looked, notes: &mut Notes<'_>) -> Vec<Id> {
     let source = &app.source;
+    let mut wanted = Vec::new();
     // What is shown holds no password: a URL that does is refused by the configuration.
     let place = &source.url;
     let seen = match looked {
         Ok(seen) => seen,
-        Err(missed) => return notes.problem(place, missed.message.clone(), missed.advice.clone()),
+        Err(missed) => {
+            notes.problem(place, missed.message.clone(), missed.advice.clone());
+            return wanted;
+        }
     };
     let tip = &seen.glimpse.tip;
     notes.ok(place, format!("{} is at {}, read in {:.1} s", source.branch, tip.short(), seen.took.as_secs_f64()));
     let snapshot = match &seen.glimpse.snapshot {
         Ok(snapshot) => snapshot,
         Err(error) => {
-            return notes.warning(
+            notes.warning(
                 place,
                 format!("the branch is there, and its tip could not be had in time: {error}"),
                 "nothing, if the repository is large: the controller may take longer (`source.timeout`)",
             );
+            return wanted;
         }
     };
     let path = if source.path.is_empty() { "the root" } else { &source.path };
     let renderer = match Renderer::new(render::Render::Plain, &source.path, render::Limits::default()) {
-        Ok(renderer) => renderer,
-        Err(error) => return notes.problem(place, error.to_string(), "correct `source.path`"),
+        Ok(renderer) => renderer.with_rules(crate::targets::rules(&app.target)).with_namespace(app.target.namespace()),
+        Err(error) => {
+            notes.problem(place, error.to_string(), "correct `source.path`");
+            return wanted;
+        }
     };
     match renderer.render(snapshot, tip) {
         Ok(desired) if desired.wants.is_empty() => {
@@ -123,7 +132,10 @@ pub(super) fn source(app: &Application, looked: &Looked, notes: &mut Notes<'_>) 
                 "correct `source.path`, or push what it shall hold",
             );
         }
-        Ok(desired) => notes.ok(place, format!("{path} renders to {} resources", desired.wants.len())),
+        Ok(desired) => {
+            notes.ok(place, format!("{path} renders to {} resources", desired.wants.len()));
+            wanted.extend(desired.wants.iter().map(|want| want.id.clone()));
+        }
         Err(error) if error.is_path_missing() => {
             notes.problem(place, format!("there is no {path} at {}", tip.short()), "correct `source.path`");
         }
@@ -136,4 +148,5 @@ pub(super) fn source(app: &Application, looked: &Looked, notes: &mut Notes<'_>) 
     if app.guards.mode == Mode::Observe {
         notes.ok(place, "mode observe: whatever is found, nothing is written");
     }
+    wanted
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD};
 
 use super::state::Seen;
-use super::{Notes, files};
+use super::{Notes, cluster, files};
 use crate::config::{Application, DirectoryTarget, Target};
 use crate::core::anchor;
 use crate::core::guards::Mode;
+use crate::core::resource::Id;
 use crate::core::state::State;
 use crate::targets::directory::{self, Directory, LockSeen};
 
@@ -20,7 +21,7 @@ const COUNTED: usize = 200_000;
 const SHARED: [&str; 6] = ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph"];
 
 /// Checks the target.
-pub(super) fn target(app: &Application, state: &Seen, notes: &mut Notes<'_>) {
+pub(super) fn target(app: &Application, wanted: &[Id], state: &Seen, notes: &mut Notes<'_>) {
     let target = match &app.target {
         Target::Directory(target) => target,
         Target::Exec(target) => {
@@ -28,9 +29,7 @@ pub(super) fn target(app: &Application, state: &Seen, notes: &mut Notes<'_>) {
             return notes
                 .ok(program, "an exec target: what it reaches is for the program to say (`holdfast plan` asks it)");
         }
-        Target::Kubernetes(_) => {
-            return notes.problem("", "this build has no kubernetes target", "use a `directory` or an `exec` target");
-        }
+        Target::Kubernetes(target) => return cluster::cluster(app, target, wanted, state, notes),
     };
     let place = target.root.display().to_string();
     let config = directory::Config { root: target.root.clone(), exclusive: target.exclusive, reload: Vec::new() };

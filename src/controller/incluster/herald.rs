@@ -109,8 +109,11 @@ impl Herald {
         self.changed.notify_all();
     }
 
-    /// Takes up what a cycle found.
+    /// Takes up what a cycle found, unless another process tells it by now.
     pub fn reported(&self, status: &Status) {
+        if !self.right.held() {
+            return;
+        }
         let mut desk = self.desk();
         let Some(place) = desk.places.get(&status.name).cloned() else { return };
         let Some(subject) = desk.subjects.get_mut(&place) else { return };

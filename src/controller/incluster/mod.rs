@@ -198,7 +198,7 @@ impl Cluster {
         roster.start();
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| self.renew(&over));
+            scope.spawn(|| self.renew(wake, &over));
             scope.spawn(|| self.herald.run(|| over.load(Ordering::Relaxed)));
             for namespace in self.applications.namespaces() {
                 scope.spawn(|| self.watch(namespace.as_deref(), wake));
@@ -250,11 +250,16 @@ impl Cluster {
         false
     }
 
-    fn renew(&self, over: &AtomicBool) {
+    fn renew(&self, wake: &Wake, over: &AtomicBool) {
         let every = Duration::from_millis(RENEW_MS.unsigned_abs());
         while !over.load(Ordering::Relaxed) {
             let begun = Instant::now();
+            let before = self.right.held();
             let held = self.attempt();
+            if held && !before {
+                // What may be written now was found by cycles that could not.
+                wake.all();
+            }
             // Who waits for it looks more often, so that little time passes without anybody.
             let wait = if held { every } else { every / 4 };
             while begun.elapsed() < wait && !over.load(Ordering::Relaxed) {

@@ -306,3 +306,98 @@ fn latch(latch: &LatchStatus) -> Latch {
         digest: latch.digest.map(|digest| digest.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn report(more: Value) -> report::Status {
+        let commit = "3f2c1a9d7b8e6f5a4c3b2a1908f7e6d5c4b3a291";
+        let mut value = json!({
+            "name": "web", "mode": "converge", "writes": { "promotion": true, "healing": true }, "latches": [],
+            "source": { "tip": commit, "verified": commit, "converged": commit, "behind": 0 },
+            "inventory": 12, "drift": { "missing": 0, "changed": 0, "extra": 0, "byClass": {} },
+            "lastCycle": { "id": "1-1", "started": "2026-01-01T00:00:00Z", "seconds": 0.2, "complete": true },
+        });
+        for (name, field) in more.as_object().into_iter().flatten() {
+            value[name] = field.clone();
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn latch(name: &str, code: &str) -> Value {
+        json!([{ "name": name, "scope": "all", "since": "2026-01-01T00:00:00Z", "clear": "wait",
+            "reasons": [{ "code": code, "message": "because" }] }])
+    }
+
+    fn about<'a>(before: Option<&'a ApplicationStatus>, now: &str) -> About<'a> {
+        About { generation: 3, replica: "holdfast/holdfast-0", before, now: now.parse().unwrap() }
+    }
+
+    /// Returns the word and which of Ready, Reconciling and Stalled hold.
+    fn stands(report: &report::Status) -> (String, Vec<String>) {
+        let status = project(report, &about(None, "2026-01-02T00:00:00Z"));
+        let holds = status.conditions.iter().take(3).filter(|condition| condition.status == "True");
+        (status.state, holds.map(|condition| condition.kind.clone()).collect())
+    }
+
+    #[test]
+    fn each_state_is_told_as_kstatus_reads_it() {
+        let failing = json!([{ "resource": "a", "since": "2026-01-01T00:00:00Z", "attempts": 3, "reason": "refused" }]);
+        let drift = json!({ "missing": 1, "changed": 0, "extra": 0, "byClass": { "missing": 1 } });
+        let tip = "a".repeat(40);
+        let cases: [(Value, &str, &[&str]); 9] = [
+            (json!({}), "Converged", &["Ready"]),
+            (json!({ "source": { "tip": tip, "behind": 2 } }), "Reconciling", &["Reconciling"]),
+            (json!({ "drift": drift }), "Drifted", &["Reconciling"]),
+            (json!({ "latches": latch("PLAN", "delete_halt") }), "Halted", &["Stalled"]),
+            (json!({ "latches": latch("FREEZE", "freeze") }), "Frozen", &["Stalled"]),
+            (json!({ "latches": latch("OBSERVE", "mode"), "mode": "observe" }), "Observing", &["Ready"]),
+            (json!({ "latches": latch("OBSERVE", "observe_for") }), "Observing", &["Reconciling"]),
+            (json!({ "latches": latch("OBSERVATION", "unread") }), "Unread", &[]),
+            (json!({ "failing": failing }), "Failing", &[]),
+        ];
+        for (more, word, holds) in cases {
+            assert_eq!(
+                stands(&report(more.clone())),
+                (word.to_owned(), holds.iter().map(|kind| (*kind).to_owned()).collect()),
+                "{more}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_stays_keeps_its_time_and_without_news_nothing_changes() {
+        let first = project(&report(json!({})), &about(None, "2026-01-02T00:00:00Z"));
+        let again = project(
+            &report(json!({ "lastCycle": {
+            "id": "9-9", "started": "2026-01-03T00:00:00Z", "seconds": 3.0, "complete": true,
+        } })),
+            &about(Some(&first), "2026-01-03T00:00:00Z"),
+        );
+        assert_eq!(first, again);
+        let halted = project(
+            &report(json!({ "latches": latch("PLAN", "delete_halt") })),
+            &about(Some(&first), "2026-01-03T00:00:00Z"),
+        );
+        let time = |status: &ApplicationStatus, kind: &str| {
+            let condition = status.conditions.iter().find(|condition| condition.kind == kind).unwrap();
+            (condition.status.clone(), condition.reason.clone(), condition.last_transition_time.clone())
+        };
+        assert_eq!(time(&halted, "Plan"), ("True".into(), "DeleteHalt".into(), "2026-01-01T00:00:00Z".into()));
+        assert_eq!(time(&halted, "Ready"), ("False".into(), "Halted".into(), "2026-01-03T00:00:00Z".into()));
+        assert_eq!(time(&halted, "Render").2, "2026-01-02T00:00:00Z");
+    }
+
+    #[test]
+    fn what_is_invalid_keeps_what_was_found_and_tells_every_error() {
+        let before = project(&report(json!({})), &about(None, "2026-01-02T00:00:00Z"));
+        let error = |field: &str| SpecError { field: field.into(), what: "wrong".into(), hint: String::new() };
+        let told = invalid(&[error("spec.a"), error("spec.b")], &about(Some(&before), "2026-01-03T00:00:00Z"));
+        assert_eq!((told.state.as_str(), told.errors.len(), &told.revision), ("Invalid", 2, &before.revision));
+        assert_eq!(told.conditions[2].message, "spec.a: wrong; and 1 more (status.errors)");
+        assert_eq!(told.conditions.len(), before.conditions.len());
+    }
+}

@@ -52,6 +52,11 @@ impl Live {
     pub(super) fn inside_ops(&mut self, state: &State, ops: &[Op]) -> Details {
         let mut details = Details::new();
         for op in ops.iter().filter(|op| op.verb == Verb::Update).take(DETAILED) {
+            if let Some((before, after)) = self.target.rehearsed(op) {
+                let name = format!("{}.json", op.id);
+                details.insert(op.id.clone(), render::field_changes(Some(&before), Some(&after), &name));
+                continue;
+            }
             let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
             let in_sync =
                 accepted.is_some_and(|accepted| op.from.as_ref().is_some_and(|(live, _)| *live == accepted.live));
@@ -69,6 +74,15 @@ impl Live {
     fn content(&self, commit: &CommitId, id: &Id) -> Result<render::Content, Arc<str>> {
         let snapshot = self.snapshot.as_ref().ok_or_else(|| Arc::from("the repository was not read"))?;
         self.renderer.content(snapshot, commit, id).map_err(|error| Arc::from(error.to_string()))
+    }
+
+    /// Reads what an operation's commit wants written; nothing of a removal.
+    pub(super) fn bytes_of(&self, op: &Op) -> Result<Option<Vec<u8>>, Arc<str>> {
+        let Some(source) = &op.source else { return Ok(None) };
+        match self.content(&source.commit, &op.id)? {
+            render::Content::File { bytes, .. } => Ok(Some(bytes)),
+            render::Content::Link(target) => Ok(Some(target)),
+        }
     }
 
     fn shown(&self, commit: &CommitId, id: &Id) -> Option<Vec<u8>> {

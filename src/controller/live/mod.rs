@@ -38,6 +38,7 @@ use crate::core::op::Op;
 use crate::core::pace;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
+use crate::core::rehearse::Rehearsals;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Id, Observed};
 use crate::core::state::State;
 use crate::core::write::Outcome;
@@ -141,6 +142,10 @@ impl Read for Live {
 
     fn details(&mut self, state: &State, ops: &[Op]) -> Details {
         self.inside_ops(state, ops)
+    }
+
+    fn rehearse(&mut self, _state: &State, ops: &[&Op]) -> Rehearsals {
+        self.rehearse_ops(ops)
     }
 
     fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed {

@@ -38,7 +38,8 @@ impl Live {
             .with_rules(crate::targets::rules(&app.target))
             .with_namespace(app.target.namespace());
         let cache = state_dir.join("cache").join(format!("{}.stat", app.name));
-        let target = Target::open(&app.target, &cache).map_err(|error| fail("the target", error.to_string()))?;
+        let target =
+            Target::open(&app.target, &app.name, &cache).map_err(|error| fail("the target", error.to_string()))?;
         Ok(Self {
             app: app.clone(),
             state_dir: state_dir.to_owned(),

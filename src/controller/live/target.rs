@@ -1,18 +1,14 @@
 //! What the target holds, and writing to it: whatever its kind, through [`crate::targets::Target`] alone.
 
-use std::time::Duration;
-
 use super::Live;
 use crate::clock::MachineClock;
 use crate::controller::edges::Unclaimed;
-use crate::core::effect::Rules;
 use crate::core::op::Op;
+use crate::core::rehearse::{Key, Rehearsal, Rehearsals};
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Live as Seen, Observed};
-use crate::core::spelling::link_digest;
-use crate::core::write::{Content, Outcome};
+use crate::core::write::Outcome;
 use crate::crash;
-use crate::manifest;
-use crate::targets::{Expect, Healthy, Watch, content_digest, rules};
+use crate::targets::{Expect, Healthy, Tried, Watcher};
 
 impl Live {
     /// Reads the target's anchor alone, fresh.
@@ -20,12 +16,33 @@ impl Live {
         self.target.read_anchor()
     }
 
-    /// Calls `on_change` when something in the target changed: at once, then at most once every `quiet`.
-    ///
-    /// `None` where the kind of target cannot tell: then only the interval does. A watch whose state is no longer
-    /// [`WatchState::Watching`](crate::targets::WatchState) is to be made anew.
-    pub fn watch(&self, quiet: Duration, on_change: impl Fn() + Send + 'static) -> Option<Watch> {
-        self.target.watch(quiet, on_change)
+    /// Returns what makes watches over the target; `None` where its kind cannot tell: then only the interval does.
+    pub fn watcher(&self) -> Option<Watcher> {
+        self.target.watcher()
+    }
+
+    /// Returns how many requests of each kind were sent to the target since this was last asked, where they are counted.
+    pub fn take_requests(&self) -> Option<Vec<(&'static str, u64)>> {
+        self.target.take_requests()
+    }
+
+    /// Asks the target what operations would do, with the bytes that their commits want.
+    pub(super) fn rehearse_ops(&mut self, ops: &[&Op]) -> Rehearsals {
+        let mut said = Rehearsals::new();
+        if !self.target.rehearses() {
+            return said;
+        }
+        let mut tried = Vec::with_capacity(ops.len());
+        for op in ops {
+            match self.bytes_of(op) {
+                Ok(content) => tried.push(Tried { op, content }),
+                Err(why) => {
+                    said.insert(Key::of(op), Rehearsal::Unread(why));
+                }
+            }
+        }
+        said.extend(self.target.rehearse(&tried));
+        said
     }
 
     /// Observes what is asked for, with the live digest that was accepted.
@@ -79,14 +96,7 @@ impl Live {
             Err(why) => return Outcome::Refused(why),
         };
         // What was judged is a digest: the bytes must be the ones that have it.
-        let made = match &write.content {
-            None => None,
-            Some(Content::File { bytes, .. }) if rules(&self.app.target) == Rules::Kubernetes => {
-                Some(manifest::digest(bytes))
-            }
-            Some(Content::File { bytes, executable }) => content_digest(bytes, *executable),
-            Some(Content::Link(target)) => Some(link_digest(target)),
-        };
+        let made = write.content.as_ref().and_then(|content| self.target.digest_of(content));
         if made != op.to {
             return Outcome::Refused("its commit does not render what was judged".into());
         }

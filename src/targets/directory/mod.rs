@@ -44,7 +44,7 @@ pub use examine::{Examination, LockSeen};
 pub use kept::Kept;
 pub use recover::Recovery;
 pub use reload::{Reload, ReloadError};
-pub use watch::{Watch, WatchState, watch};
+pub use watch::{Watch, watch};
 
 /// What is configured of a directory target.
 #[derive(Clone, Debug)]

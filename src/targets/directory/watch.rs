@@ -1,25 +1,15 @@
 //! Wakes when something below a root changed. Carries no data: whoever is woken reads everything it acts on.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RemoveKind};
 use notify::{ErrorKind, RecursiveMode, Watcher as _};
 
 use super::path::is_ours;
-
-/// What a watch is worth.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum WatchState {
-    /// Every change wakes.
-    Watching,
-    /// Nothing wakes, and why; changes are seen by the cycles of the interval only.
-    Polling(Arc<str>),
-    /// The root was removed, renamed or unmounted; watch anew once it is back.
-    Lost,
-}
+use crate::targets::wake::{WatchState, debounce};
 
 /// A watch, until dropped.
 #[derive(Debug)]
@@ -126,23 +116,6 @@ fn meaning(event: &notify::Event, root: &Path) -> Meaning {
         last.is_some_and(|name| is_ours(name, below.components().count() == 1))
     };
     if !event.paths.is_empty() && event.paths.iter().all(ours) { Meaning::Nothing } else { Meaning::Changed }
-}
-
-/// Wakes at the first change, then after `quiet` once more if there were others meanwhile.
-fn debounce(woken: &mpsc::Receiver<()>, quiet: Duration, on_change: &dyn Fn()) {
-    let mut more = false;
-    while more || woken.recv().is_ok() {
-        on_change();
-        more = false;
-        let until = Instant::now() + quiet;
-        loop {
-            match woken.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(()) => more = true,
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
 }
 
 fn set(state: &Mutex<WatchState>, to: WatchState) {

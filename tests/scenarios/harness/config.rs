@@ -41,6 +41,8 @@ pub struct App {
     pub root: PathBuf,
     /// What `target.exec` says, where it is a program rather than a directory.
     pub exec: Option<String>,
+    /// What `target.kubernetes` says, where it is a cluster.
+    pub kubernetes: Option<String>,
     /// Further lines of `target.directory`.
     pub directory: Vec<String>,
     /// Lines of `guards`.
@@ -128,6 +130,8 @@ impl App {
         line("  target:");
         if let Some(exec) = &self.exec {
             line(&format!("    exec: {exec}"));
+        } else if let Some(cluster) = &self.kubernetes {
+            line(&format!("    kubernetes: {cluster}"));
         } else {
             line("    directory:");
             line(&format!("      root: {:?}", self.root));

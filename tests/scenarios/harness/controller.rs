@@ -20,23 +20,31 @@ pub struct Controller<'a> {
 impl World {
     /// Starts `holdfast run`.
     pub fn controller(&self) -> Controller<'_> {
-        self.start(&self.config_file(), "controller.log")
+        self.start(&self.config_file(), "controller.log", None)
     }
 
     /// Starts another `holdfast run`, with a configuration of its own in the file of this name.
     pub fn controller_with(&self, name: &str, text: &str) -> Controller<'_> {
         let config = self.dir().join(name);
         fs::write(&config, text).expect("the configuration is written");
-        self.start(&config, &format!("{name}.log"))
+        self.start(&config, &format!("{name}.log"), None)
     }
 
-    fn start(&self, config: &Path, log: &str) -> Controller<'_> {
+    /// Starts another one, as the pod of this name.
+    pub fn controller_as(&self, name: &str, text: &str, pod: &str) -> Controller<'_> {
+        let config = self.dir().join(name);
+        fs::write(&config, text).expect("the configuration is written");
+        self.start(&config, &format!("{name}.log"), Some(pod))
+    }
+
+    fn start(&self, config: &Path, log: &str, pod: Option<&str>) -> Controller<'_> {
         let log = self.dir().join(log);
         let file = File::options().create(true).append(true).open(&log).expect("the log is made");
         let child = self
             .command(&["run"])
             .arg("-c")
             .arg(config)
+            .envs(pod.map(|pod| ("HOLDFAST_POD", pod)))
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("the log is shared"))
             .stderr(file)

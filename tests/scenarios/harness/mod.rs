@@ -3,13 +3,16 @@
 //! A scenario makes a [`World`], writes and signs commits in its [`Repo`], steps the clock from counted cycle to counted
 //! cycle, and looks at three things: what the directory holds, what `status` says in JSON, and what it prints.
 
+pub mod api;
 pub mod apiserver;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod git;
 pub mod http;
 pub mod keys;
+pub mod place;
 pub mod receiver;
 pub mod run;
 mod selftest;
@@ -29,6 +32,7 @@ pub use self::clock::Clock;
 pub use self::config::{App, Config};
 pub use self::controller::Controller;
 pub use self::git::{Repo, content, name};
+pub use self::place::Place;
 pub use self::status::Status;
 pub use self::tree::{Changes, Entry, Tree, changes};
 
@@ -91,6 +95,7 @@ impl World {
             trust: vec![format!("approvers: [{}, {}]", keys::address("bob"), keys::address("carol"))],
             root,
             exec: None,
+            kubernetes: None,
             directory: Vec::new(),
             guards: Vec::new(),
             drift: Vec::new(),

@@ -1,5 +1,6 @@
 //! Waking.
 
+use crate::targets::WatchState;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 

@@ -1,0 +1,100 @@
+//! Takes over what `kubectl apply` owned: its entry becomes ours, so that what a commit drops is pruned from then on.
+//!
+//! Without this an adopted object would keep for ever whatever only `kubectl apply` declared.
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::Shared;
+use super::apply::{Wanted, send};
+use super::client::{Asks, Request, escaped};
+use super::object::{MANAGER, Object, read_version};
+use super::observe::get;
+use super::write::{Undone, lost, refused, version_after};
+use crate::core::resource::Version;
+
+/// Rewrites the entry of `kubectl apply`, if there is one; returns the version that this leads to.
+pub(super) async fn take_over(shared: &Shared, wanted: &Wanted, version: &Version) -> Result<Option<Version>, Undone> {
+    let Some((uid, revision)) = read_version(version) else { return Ok(None) };
+    let found = get(shared, &wanted.kind, &wanted.namespace, &wanted.name).await;
+    let Ok(Some(object)) = found else { return Ok(None) };
+    if object.uid() != uid || object.revision() != revision {
+        // The apply that follows says so.
+        return Ok(None);
+    }
+    let Some(entries) = rewritten(&object) else { return Ok(None) };
+    let patch = json!([
+        { "op": "replace", "path": "/metadata/managedFields", "value": entries },
+        { "op": "replace", "path": "/metadata/resourceVersion", "value": revision },
+    ]);
+    let path = format!("{}?fieldManager={}", wanted.kind.object(&wanted.namespace, &wanted.name), escaped(MANAGER));
+    let body = patch.to_string().into_bytes();
+    let request = Request::with(Asks::Patch, Method::PATCH, path, "application/json-patch+json", body);
+    let bytes = send(shared, &request).await.map_err(lost)?.ok().map_err(|status| refused(&status))?;
+    Ok(version_after(&bytes))
+}
+
+/// Returns `managedFields` with what `kubectl apply` owned under our name; nothing if it owned nothing.
+fn rewritten(object: &Object) -> Option<Vec<Value>> {
+    let entries = object.0.pointer("/metadata/managedFields")?.as_array()?;
+    let managers: Vec<_> = object.managers().collect();
+    let version = managers.iter().find(|manager| object.is_client_side_apply(manager))?.api_version;
+    let taken = |at: usize| {
+        let manager = &managers[at];
+        let ours = manager.name == MANAGER && manager.applies && manager.subresource.is_empty();
+        (ours || object.is_client_side_apply(manager)) && manager.api_version == version
+    };
+    let mut fields = Map::new();
+    let mut kept = Vec::new();
+    let mut first = None;
+    for (at, entry) in entries.iter().enumerate() {
+        if !taken(at) {
+            kept.push(entry.clone());
+            continue;
+        }
+        if let Some(Value::Object(more)) = entry.get("fieldsV1") {
+            merge(&mut fields, more);
+        }
+        first.get_or_insert_with(|| entry.clone());
+    }
+    let mut ours = first?;
+    let map = ours.as_object_mut()?;
+    map.insert("manager".to_owned(), MANAGER.into());
+    map.insert("operation".to_owned(), "Apply".into());
+    map.insert("fieldsV1".to_owned(), fields.into());
+    kept.push(ours);
+    Some(kept)
+}
+
+fn merge(into: &mut Map<String, Value>, more: &Map<String, Value>) {
+    for (name, below) in more {
+        match (into.get_mut(name), below) {
+            (Some(Value::Object(into)), Value::Object(more)) => merge(into, more),
+            (Some(_), _) => {}
+            (None, below) => {
+                into.insert(name.clone(), below.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubectl_owned_becomes_ours_and_nothing_else() {
+        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
+        let object = Object(json!({"metadata": {"managedFields": [
+            entry("kubectl-client-side-apply", "Update", json!({"f:data": {".": {}, "f:a": {}}})),
+            entry("kubectl-edit", "Update", json!({"f:data": {"f:b": {}}})),
+            entry("holdfast", "Apply", json!({"f:data": {"f:c": {}}})),
+        ]}}));
+        let now = rewritten(&object).unwrap();
+        assert_eq!(now.len(), 2);
+        assert_eq!(now[0]["manager"], "kubectl-edit");
+        assert_eq!(now[1], entry("holdfast", "Apply", json!({"f:data": {".": {}, "f:a": {}, "f:c": {}}})));
+        let other = Object(json!({"metadata": {"managedFields": [entry("kubectl-edit", "Update", json!({}))]}}));
+        assert_eq!(rewritten(&other), None);
+    }
+}

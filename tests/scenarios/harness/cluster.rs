@@ -1,0 +1,268 @@
+//! Real clusters: an API server with its etcd, and for the one that tests share the controllers, a scheduler, and a node
+//! whose pods run.
+//!
+//! The programs are built by `tests/servers/build`, once on a machine. They end with the test's process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::api::Api;
+use super::http::free_port;
+use super::place::unique;
+
+/// How long anything may take on a busy machine; never reached when all is well.
+const DEADLINE: Duration = Duration::from_secs(240);
+
+/// A cluster; cheap to clone.
+#[derive(Clone)]
+pub struct Cluster(Arc<Servers>);
+
+struct Servers {
+    dir: PathBuf,
+    port: u16,
+    etcd: [u16; 2],
+    api: Api,
+    running: Mutex<BTreeMap<&'static str, Child>>,
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for child in self.running.get_mut().expect("no test holds it").values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Finds a program that the tests run against.
+fn program(name: &str) -> &'static Path {
+    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/build");
+        let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl"];
+        let ran = Command::new(script).args(names).stdin(Stdio::null()).output().expect("the script runs");
+        assert!(ran.status.success(), "the servers cannot be built:\n{}", String::from_utf8_lossy(&ran.stderr));
+        let said = String::from_utf8(ran.stdout).expect("paths are text");
+        names.into_iter().map(str::to_owned).zip(said.lines().map(PathBuf::from)).collect()
+    });
+    built.get(name).unwrap_or_else(|| panic!("{name} is not built"))
+}
+
+impl Cluster {
+    /// Returns the cluster that tests share, each in namespaces of its own.
+    pub fn shared() -> Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| {
+            // A program ends with the thread that started it, and this one with the process.
+            let (send, made) = mpsc::channel();
+            std::thread::spawn(move || {
+                let cluster = Self::own();
+                cluster.furnish();
+                send.send(cluster).expect("somebody waits for it");
+                loop {
+                    std::thread::park();
+                }
+            });
+            made.recv_timeout(DEADLINE * 2).expect("a cluster was made")
+        });
+        shared.clone()
+    }
+
+    /// Makes an API server of its own for one test, without any controller.
+    pub fn own() -> Self {
+        let dir = super::temporary("hf-cluster-").keep();
+        let (port, etcd) = (free_port(), [free_port(), free_port()]);
+        let openssl = |arguments: &[&str]| {
+            let done = Command::new("openssl").current_dir(&dir).args(arguments).stderr(Stdio::null()).status();
+            assert!(done.expect("openssl runs").success(), "openssl {arguments:?}");
+        };
+        openssl(&["genrsa", "-out", "sa.key", "2048"]);
+        openssl(&["rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub"]);
+        fs::write(dir.join("tokens.csv"), "admintoken,admin,admin,system:masters\n").expect("the tokens are written");
+        fs::write(dir.join("kubeconfig"), kubeconfig(port, "admintoken")).expect("the kubeconfig is written");
+        let api = Api::new(&format!("https://127.0.0.1:{port}"), "admintoken");
+        let cluster = Self(Arc::new(Servers { dir, port, etcd, api, running: Mutex::default() }));
+        let [client, peer] = etcd.map(|port| format!("http://127.0.0.1:{port}"));
+        cluster.start(
+            "etcd",
+            &[
+                "--data-dir=etcd".to_owned(),
+                format!("--listen-client-urls={client}"),
+                format!("--advertise-client-urls={client}"),
+                format!("--listen-peer-urls={peer}"),
+                format!("--initial-advertise-peer-urls={peer}"),
+                format!("--initial-cluster=default={peer}"),
+                // What a disk's fsync costs shows nothing here.
+                "--unsafe-no-fsync".to_owned(),
+            ],
+        );
+        cluster.start_api();
+        cluster
+    }
+
+    /// Starts the API server, and waits until it answers.
+    pub fn start_api(&self) {
+        let Servers { port, etcd, .. } = &*self.0;
+        self.start(
+            "kube-apiserver",
+            &[
+                format!("--etcd-servers=http://127.0.0.1:{}", etcd[0]),
+                format!("--secure-port={port}"),
+                "--bind-address=127.0.0.1".to_owned(),
+                "--cert-dir=certs".to_owned(),
+                format!("--service-account-issuer=https://127.0.0.1:{port}"),
+                "--service-account-key-file=sa.pub".to_owned(),
+                "--service-account-signing-key-file=sa.key".to_owned(),
+                "--token-auth-file=tokens.csv".to_owned(),
+                "--authorization-mode=RBAC".to_owned(),
+                "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
+                // Pods need no token, and the only node is ready as soon as it is there.
+                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
+            ],
+        );
+        self.until("the API server is ready", |api| {
+            (api.try_ask("GET", "/readyz")? == 200 && api.try_ask("GET", "/api/v1/namespaces/default")? == 200)
+                .then_some(())
+        });
+    }
+
+    /// Ends the API server at once, as a crash does.
+    pub fn stop_api(&self) {
+        let child = self.0.running.lock().expect("no test failed with it").remove("kube-apiserver");
+        let mut child = child.expect("it was running");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+    }
+
+    /// Adds what makes workloads run.
+    fn furnish(&self) {
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig().display());
+        let known = |more: &[&str]| -> Vec<String> {
+            [kubeconfig.clone()].into_iter().chain(more.iter().map(|flag| (*flag).to_owned())).collect()
+        };
+        self.start(
+            "kube-controller-manager",
+            &known(&[
+                "--service-account-private-key-file=sa.key",
+                "--root-ca-file=certs/apiserver.crt",
+                "--leader-elect=false",
+                "--controllers=*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller",
+                "--secure-port=0",
+            ]),
+        );
+        self.start("kube-scheduler", &known(&["--leader-elect=false", "--secure-port=0"]));
+        let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/data/stages.yaml");
+        self.start("kwok", &known(&[&format!("--config={}", stages.display()), "--manage-all-nodes=true"]));
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node", "labels": {"disk": "ssd"}}});
+        self.api().create("/api/v1/nodes", &node);
+        self.until("the node is ready", |api| {
+            let conditions = api.get("/api/v1/nodes/node")?["status"]["conditions"].as_array()?.clone();
+            conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True").then_some(())
+        });
+    }
+
+    fn start(&self, name: &'static str, arguments: &[String]) {
+        let log = fs::File::options().create(true).append(true).open(self.0.dir.join(format!("{name}.log")));
+        let log = log.expect("the log is made");
+        let child = Command::new("setpriv")
+            .arg("--pdeathsig=KILL")
+            .arg(program(name))
+            .args(arguments)
+            .current_dir(&self.0.dir)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log is shared"))
+            .stderr(log)
+            .spawn();
+        let child = child.unwrap_or_else(|error| panic!("{name} starts: {error}"));
+        self.0.running.lock().expect("no test failed with it").insert(name, child);
+    }
+
+    /// Returns the API as an administrator sees it.
+    pub fn api(&self) -> &Api {
+        &self.0.api
+    }
+
+    /// Returns the administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.0.dir.join("kubeconfig")
+    }
+
+    /// Writes the kubeconfig of whoever has a token into a folder.
+    pub fn kubeconfig_of(&self, folder: &Path, token: &str) -> PathBuf {
+        let file = folder.join("kubeconfig");
+        fs::write(&file, kubeconfig(self.0.port, token)).expect("the kubeconfig is written");
+        file
+    }
+
+    /// Makes a service account that may do nothing; returns the user that it is, and a token.
+    pub fn user(&self, namespace: &str) -> (String, String) {
+        let (name, accounts) = (unique("user"), format!("/api/v1/namespaces/{namespace}/serviceaccounts"));
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+        self.api().create(&accounts, &account);
+        let wanted = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+        let made = self.api().create(&format!("{accounts}/{name}/token"), &wanted);
+        let token = made["status"]["token"].as_str().expect("a token is text").to_owned();
+        (format!("system:serviceaccount:{namespace}:{name}"), token)
+    }
+
+    /// Defines a kind that takes any fields, and waits until it is served.
+    pub fn define(&self, group: &str, kind: &str, plural: &str) {
+        let name = format!("{plural}.{group}");
+        let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
+        let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+        let names = json!({"kind": kind, "plural": plural});
+        let spec = json!({"group": group, "scope": "Namespaced", "names": names, "versions": [version]});
+        let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": name}, "spec": spec});
+        self.api().apply(&path, "test", &definition);
+        self.until("the kind is served", |api| {
+            (api.try_ask("GET", &format!("/apis/{group}/v1/{plural}"))? == 200).then_some(())
+        });
+    }
+
+    /// Runs kubectl as the administrator; returns what it printed.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        let ran = Command::new(program("kubectl"))
+            .env_clear()
+            .env("HOME", &self.0.dir)
+            .env("KUBECONFIG", self.kubeconfig())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("kubectl runs");
+        assert!(ran.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("kubectl prints text")
+    }
+
+    /// Waits until something holds, and returns it.
+    #[track_caller]
+    pub fn until<T>(&self, what: &str, look: impl Fn(&Api) -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look(self.api()) {
+                return found;
+            }
+            let log = || fs::read_to_string(self.0.dir.join("kube-apiserver.log")).unwrap_or_default();
+            assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}:\n{}", log());
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+}
+
+fn kubeconfig(port: u16, token: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: t\n\
+         clusters: [{{name: t, cluster: {{server: \"https://127.0.0.1:{port}\", insecure-skip-tls-verify: true}}}}]\n\
+         users: [{{name: t, user: {{token: \"{token}\"}}}}]\n\
+         contexts: [{{name: t, context: {{cluster: t, user: t}}}}]\n"
+    )
+}

@@ -1,0 +1,185 @@
+//! What is written on a real API server, and how: order, replacement, conflicts, adoption, and the set that objects form.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Place, place::unique};
+
+#[test]
+fn k8s_a_namespace_a_definition_and_what_is_in_them_arrive_in_one_commit() {
+    let place = Place::new();
+    let (space, group) = (unique("inner"), format!("{}.example.org", unique("g")));
+    let schema = "{ openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }";
+    place.repo.write("all.yaml", &format!("
+apiVersion: {group}/v1
+kind: Widget
+metadata: {{ name: widget, namespace: {space} }}
+spec: {{ size: 1 }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{ name: inside, namespace: {space} }}
+data: {{ value: one }}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {{ name: {space} }}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{ name: widgets.{group} }}
+spec: {{ group: {group}, scope: Namespaced, names: {{ kind: Widget, plural: widgets }}, versions: [ {{ name: v1, served: true, storage: true, schema: {schema} }} ] }}
+"));
+    place.repo.publish("everything at once");
+    place.counted_cycle();
+    let plan = place.plan("web");
+    assert_eq!(plan.number("/plan/creates"), 4, "{:#}", plan.0);
+    place.settle();
+    assert!(place.api().get(&format!("/apis/{group}/v1/namespaces/{space}/widgets/widget")).is_some());
+    assert!(place.api().get(&format!("/api/v1/namespaces/{space}/configmaps/inside")).is_some());
+    place.assert_steady(2);
+    // What goes with a namespace is counted; what the plan deletes itself is not counted twice.
+    place.api().create(
+        &format!("/api/v1/namespaces/{space}/configmaps"),
+        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}}),
+    );
+    place.repo.remove("all.yaml").write(
+        "keep.yaml",
+        &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: keep, namespace: {} }}\n", place.namespace),
+    );
+    place.repo.publish("take it all away");
+    place.counted_cycles(2);
+    let parked = place.status("web").list("/parked").to_vec();
+    let names: Vec<&Value> = parked.iter().map(|one| &one["resource"]).collect();
+    assert!(names.iter().any(|name| **name == format!("/Namespace//{space}")), "{parked:?}");
+    assert!(place.api().get(&format!("/api/v1/namespaces/{space}")).is_some(), "somebody else's object went with it");
+}
+
+#[test]
+fn k8s_what_cannot_be_changed_in_place_is_a_deletion_and_not_by_stealth() {
+    let place = Place::new();
+    place.config_maps(0..6, "one");
+    let secret = |kind: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: s, namespace: {} }}\ntype: {kind}\ndata: {{ key: YQ== }}\n",
+            place.namespace
+        )
+    };
+    place.repo.write("s.yaml", &secret("example.org/one"));
+    place.publish("a secret of a type");
+    let path = format!("/api/v1/namespaces/{}/secrets/s", place.namespace);
+    let uid = |place: &Place| place.api().get(&path).map(|object| object["metadata"]["uid"].clone());
+    let before = uid(&place);
+    place.repo.write("s.yaml", &secret("example.org/two"));
+    place.repo.publish("another type");
+    let plan = place.plan("web");
+    let op = plan.operations().iter().find(|op| op["resource"].as_str().is_some_and(|id| id.contains("/Secret/")));
+    assert_eq!(op.map(|op| op["effect"].clone()), Some(json!("delete")), "{:#}", plan.0);
+    assert_eq!(uid(&place), before, "planning replaced it");
+    place.settle();
+    assert_ne!(uid(&place), before);
+    assert_eq!(place.api().get(&path).unwrap()["type"], "example.org/two");
+    place.assert_steady(2);
+}
+
+#[test]
+fn k8s_what_somebody_else_owns_is_a_conflict_until_it_is_approved() {
+    let place = Place::new();
+    place.config_maps(0..6, "one").publish("six");
+    let theirs =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs"}, "data": {"value": "theirs"}});
+    place.api().apply(&place.path("theirs"), "another-controller", &theirs);
+    place.config_map("theirs", "ours").config_map("c000", "two").repo.publish("claim it");
+    place.counted_cycles(3);
+    let held = place.held();
+    assert_eq!((held["theirs"].as_str(), held["c000"].as_str()), ("theirs", "two"));
+    let said = place.status_text();
+    assert!(said.to_lowercase().contains("conflict") && said.contains("another-controller"), "{said}");
+    let parked = place.status("web").list("/parked").to_vec();
+    let digest = parked.iter().find(|one| one["resource"] == place.id("theirs")).map(|one| one["digest"].clone());
+    let digest = digest.unwrap_or_else(|| place.fail(&format!("it is not parked: {parked:?}")));
+    place.approve("web", digest.as_str().expect("a digest is text")).ok();
+    place.settle();
+    assert_eq!(place.held()["theirs"], "ours");
+    place.assert_steady(2);
+}
+
+#[test]
+fn k8s_what_kubectl_applied_is_adopted_and_pruned_from_then_on() {
+    let place = Place::new();
+    place.config_maps(0..6, "one").publish("six");
+    let file = place.dir().join("theirs.yaml");
+    let text = |data: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: theirs, namespace: {} }}\ndata: {data}\n",
+            place.namespace
+        )
+    };
+    std::fs::write(&file, text("{ value: one, dropped: x }")).expect("the file is written");
+    place.cluster.kubectl(&["apply", "-f", file.to_str().expect("the path is text")]);
+    place.repo.write("theirs.yaml", &text("{ value: two }"));
+    place.publish("take it over");
+    let data = place.api().get(&place.path("theirs")).expect("it is there")["data"].clone();
+    assert_eq!(data, json!({"value": "two"}), "what only kubectl declared is still there");
+    place.assert_steady(2);
+}
+
+#[test]
+fn k8s_the_set_of_our_objects_is_told_as_kubectl_understands_it() {
+    let place = Place::new();
+    let other = unique("other");
+    place
+        .api()
+        .create("/api/v1/namespaces", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}}));
+    place
+        .repo
+        .write("other.yaml", &format!("apiVersion: v1\nkind: Secret\nmetadata: {{ name: s, namespace: {other} }}\n"));
+    place.config_maps(0..3, "one").publish("two namespaces");
+    place.counted_cycle();
+    let parent = place.api().get(&place.path("holdfast-web")).expect("the parent is there");
+    let meta = &parent["metadata"];
+    assert_eq!(meta["annotations"]["applyset.kubernetes.io/contains-group-kinds"], "ConfigMap,Secret");
+    assert_eq!(meta["annotations"]["applyset.kubernetes.io/additional-namespaces"], other.as_str());
+    assert!(meta["annotations"]["applyset.kubernetes.io/tooling"].as_str().unwrap().starts_with("holdfast/"));
+    let id = meta["labels"]["applyset.kubernetes.io/id"].as_str().expect("it has an id");
+    let selector = format!("applyset.kubernetes.io/part-of={id}");
+    let names = place.cluster.kubectl(&["get", "configmap,secret", "-A", "-l", &selector, "-o", "name"]);
+    assert_eq!(names.lines().count(), 4, "{names}");
+    // Nobody's plan writes the parent.
+    place.config_map("holdfast-web", "mine").repo.publish("take the anchor");
+    place.counted_cycles(2);
+    place.assert_latch("web", "RENDER", &[]);
+    assert!(place.api().get(&place.path("holdfast-web")).unwrap()["data"]["anchor"].is_string());
+}
+
+#[test]
+fn k8s_what_the_server_would_not_take_is_told_before_anything_is_written() {
+    let place = Place::new();
+    place.config_maps(0..6, "one").publish("six");
+    place.config_map("c000", "two");
+    place.repo.write("bad.yaml", &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: bad, namespace: {} }}\ndata: {{ a: 1 }}\nspec: {{ x: 1 }}\n", place.namespace));
+    place.repo.publish("one of them is no ConfigMap");
+    place.counted_cycles(2);
+    assert_eq!(place.held()["c000"], "one", "written although the plan cannot be carried out");
+    let status = place.assert_latch("web", "RENDER", &["refused"]);
+    assert!(status.latch("RENDER").unwrap().to_string().contains("bad"), "{:#}", status.0);
+    // Healing goes on.
+    place.api().delete(&place.path("c003"));
+    place.counted_cycle();
+    assert_eq!(place.held()["c003"], "one");
+    place.repo.remove("bad.yaml");
+    place.publish("without it");
+    assert_eq!(place.held()["c000"], "two");
+}
+
+#[test]
+fn k8s_an_object_of_another_set_is_not_taken() {
+    let place = Place::new();
+    place.config_maps(0..6, "one").publish("six");
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs", "labels": {"applyset.kubernetes.io/part-of": "applyset-other-v1"}}});
+    place.api().create(&format!("/api/v1/namespaces/{}/configmaps", place.namespace), &theirs);
+    place.config_map("theirs", "ours").repo.publish("claim it");
+    place.counted_cycles(2);
+    let status = place.assert_latch("web", "RENDER", &["refused"]);
+    assert!(status.latch("RENDER").unwrap().to_string().contains("another set"), "{:#}", status.0);
+    assert!(!place.held().contains_key("theirs"));
+}
