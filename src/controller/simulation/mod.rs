@@ -6,12 +6,15 @@
 //!
 //! - [`world`]: time, processes, faults, the trace; [`repository`], [`target`], [`ledger`]: what the edges stand for.
 //! - [`edges`]: the edges themselves.
-//! - [`script`]: what people, hosts, clocks and disks do.
-//! - [`oracle`], [`invariants`]: what is remembered of the world, and what must hold.
+//! - [`process`]: the controller's loop over them, stopped and started again.
+//! - [`script`], [`commits`], [`rival`]: what people, hosts, clocks, disks and other controllers do; [`focus`]: what leads to one
+//!   guard.
+//! - [`oracle`]: what is remembered of the world; [`invariants`], [`rollouts`], [`standing`]: what must hold at every write, when
+//!   a rollout begins, and after every judgement.
 //! - [`run`]: one seed from the first cycle to the quiet end.
 //!
-//! `HOLDFAST_SIMULATION_SEEDS=N` runs N seeds instead of a few thousand, `HOLDFAST_SIMULATION_SEED=S` runs one and prints what
-//! happens in it.
+//! `HOLDFAST_SIMULATION_SEEDS=N` runs N seeds instead of a few thousand (`HOLDFAST_SIMULATION_FROM=S` from another one on) and
+//! names every one that breaks something; `HOLDFAST_SIMULATION_SEED=S` runs one and prints what happens in it.
 
 mod commits;
 mod edges;
