@@ -81,6 +81,7 @@ impl Running {
         let mut live = Live::open(app, state_dir, stop.clone())?;
         live.listen(wake.nudges());
         live.under(common.right.clone());
+        live.belong_to(common.stores.current().id());
         let (book, state) = Book::open(&common.stores, &app.name, common.epoch, teller)?;
         if let Some(place) = app.target.shared() {
             common.claims.expect(&app.name, place, &state);

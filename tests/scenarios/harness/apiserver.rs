@@ -188,7 +188,8 @@ fn start() -> Server {
                 "--token-auth-file=tokens.csv",
                 "--authorization-mode=RBAC",
                 "--service-cluster-ip-range=10.0.0.0/16",
-                "--disable-admission-plugins=ServiceAccount",
+                // Pods need no token, and the only node may be used as soon as it is ready.
+                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
             ],
         ),
     ];
@@ -207,7 +208,7 @@ fn start() -> Server {
         one("kwok", &["--kubeconfig=kubeconfig", &format!("--config={}", stages.display()), "--manage-all-nodes=true"]),
     ];
     servers::start(&server.dir, more);
-    let node = serde_json::json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node" } });
+    let node = serde_json::json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node", "labels": { "disk": "ssd" } } });
     cluster.apply(&node, &[]).ok();
     // A new node is tainted as not ready, and the controller that takes that away again watches kubelets.
     cluster.kubectl(&["patch", "node", "node", "--type=merge", "-p", r#"{"spec":{"taints":null}}"#]).ok();
