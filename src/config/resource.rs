@@ -11,7 +11,7 @@ use super::load::{decode, second_look};
 use super::raw::{API_VERSION, ApplicationDocument};
 use super::schema::APPLICATION;
 use super::validate::{self, Scope};
-use super::validated::{Application, Controller, InCluster, Origin};
+use super::validated::{Application, Controller, InCluster, Origin, Target};
 
 /// An Application as an API server holds it.
 #[derive(Clone, Debug)]
@@ -65,8 +65,21 @@ fn load_one(cluster: &InCluster, resource: &Resource<'_>) -> Result<Application,
         application
     });
     match application {
-        Some(application) if findings.0.is_empty() => Ok(application),
+        Some(mut application) if findings.0.is_empty() => {
+            at_home(cluster, &mut application);
+            Ok(application)
+        }
         _ => Err(errors(resource, findings)),
+    }
+}
+
+/// Names the cluster that an Application is in, where it names none and the controller is no pod of it.
+fn at_home(cluster: &InCluster, application: &mut Application) {
+    if let Target::Kubernetes(target) = &mut application.target
+        && target.kubeconfig.is_none()
+    {
+        target.kubeconfig.clone_from(&cluster.kubeconfig);
+        target.context.clone_from(&cluster.context);
     }
 }
 
@@ -152,6 +165,42 @@ mod tests {
         }
         assert!(loaded[2].as_ref().unwrap_err()[0].contains("already"), "{loaded:?}");
         assert!(loaded[3].as_ref().unwrap_err()[0].contains("lie in one another"), "{loaded:?}");
+    }
+
+    #[test]
+    fn an_application_acts_as_an_account_of_its_own_namespace_in_its_own_cluster() {
+        let controller = controller("files: /etc/holdfast/files");
+        let spec = |target: Value| {
+            json!({
+                "source": { "url": "https://git.example.com/a.git" }, "target": { "kubernetes": target },
+            })
+        };
+        let cluster = controller.cluster.as_ref().unwrap();
+        let one = spec(json!({ "serviceAccount": "deployer" }));
+        let loaded = load_resources(&controller, cluster, &[Resource { namespace: "team-a", name: "web", spec: &one }]);
+        let Target::Kubernetes(target) = &loaded[0].as_ref().unwrap().target else { panic!("it is another target") };
+        assert_eq!(
+            (target.namespace.as_deref(), target.service_account.as_deref()),
+            (Some("team-a"), Some("deployer"))
+        );
+        assert!(
+            load(
+                &controller,
+                &[("team-a", "web", spec(json!({ "namespace": "shop", "serviceAccount": "team-a/deployer" })))]
+            )[0]
+            .is_ok()
+        );
+        for wrong in [
+            json!({}),
+            json!({ "serviceAccount": "team-b/deployer" }),
+            json!({ "serviceAccount": "team-b:deployer" }),
+            json!({ "serviceAccount": "system:serviceaccount:kube-system:admin" }),
+            json!({ "serviceAccount": "system:admin" }),
+            json!({ "serviceAccount": "deployer", "namespace": "team-b" }),
+        ] {
+            let told = load(&controller, &[("team-a", "web", spec(wrong.clone()))]).remove(0).unwrap_err();
+            assert!(told[0].starts_with("spec.target.kubernetes.serviceAccount"), "{wrong}: {told:?}");
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub fn judge(
     };
     let mut live = Live::open(app, &config.controller.state_dir, Arc::new(AtomicBool::new(false)))?;
     live.at_rev(rev);
+    live.belong_to(&id);
     let started = std::time::Instant::now();
     let mut scratch = Scratch::new(id, app.name.clone(), every);
     let settings = settings(app);

@@ -23,6 +23,7 @@ pub mod kubernetes;
 mod wake;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gix::hash::{Kind, hasher};
@@ -218,6 +219,13 @@ impl Target {
         match self {
             Self::Directory(kept) => kept.directory().read(id, cap),
             Self::Kubernetes(_) | Self::Exec(_) => None,
+        }
+    }
+
+    /// Says which ledger converges it, before it is read: what other applications of that ledger let go may be taken over.
+    pub fn belong_to(&self, ledger: &Arc<str>) {
+        if let Self::Kubernetes(cluster) = self {
+            cluster.belong_to(ledger);
         }
     }
 

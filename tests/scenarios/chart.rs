@@ -237,3 +237,75 @@ fn the_charts_rights_are_enough_and_no_more() {
     assert!(can("patch", "deployments.apps") && can("patch", "configmaps"));
     assert!(!can("get", "secrets") && !can("patch", "roles.rbac.authorization.k8s.io") && !can("delete", "configmaps"));
 }
+
+/// Writes manifests into the work clone: a ConfigMap and a Deployment.
+fn manifests(world: &World, value: &str) {
+    world.repo.write(
+        "k8s/settings.yaml",
+        &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata: {{a: {value}}}\n"),
+    );
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+        "spec": {
+            "replicas": 1, "selector": { "matchLabels": { "app": "web" } },
+            "template": {
+                "metadata": { "labels": { "app": "web" } },
+                "spec": {
+                    "containers": [{ "name": "web", "image": "registry.example.com/web:1" }],
+                },
+            },
+        },
+    });
+    world.repo.write("k8s/web.yaml", &deployment.to_string());
+}
+
+#[test]
+fn an_application_deploys_as_its_service_account_and_not_beyond() {
+    let cluster = cluster();
+    let mut world = World::empty();
+    manifests(&world, "one");
+    world.repo.publish("baseline");
+    let own = cluster.namespace.clone();
+    let rights = ["ServiceAccount", "Role", "RoleBinding"];
+    for document in render(&world, &everything(&own), &own).iter().filter(|document| rights.contains(&kind(document))) {
+        cluster.apply(document, &["--force-conflicts"]).ok();
+    }
+    let text = crate::incluster::controller_document(&world, &cluster, &cluster.account(&own, "holdfast"), "state");
+    world.raw_config(&text);
+    let mut controller = world.controller();
+    let mut web = application(&world, "web");
+    web["spec"]["source"]["path"] = json!("k8s");
+    web["spec"]["target"] = json!({ "kubernetes": { "serviceAccount": "deployer" } });
+    cluster.apply(&web, &[]).ok();
+    until(&mut controller, &cluster, "web", "it converged", |web| web["status"]["state"] == "Converged");
+    let settings = cluster.read("configmap", "settings").expect("it was made");
+    assert_eq!(settings["data"]["a"], "one");
+    assert!(cluster.read("deployment", "web").is_some());
+
+    // What somebody took away is back, and what a commit changes is changed.
+    cluster.kubectl(&["delete", "configmap", "settings", "-n", &own]).ok();
+    controller.until("it is healed", || cluster.read("configmap", "settings"));
+    manifests(&world, "two");
+    let two = world.repo.publish("change it");
+    until(&mut controller, &cluster, "web", "it converged again", |web| {
+        web["status"]["state"] == "Converged" && web["status"]["source"]["converged"] == *two
+    });
+    assert_eq!(cluster.read("configmap", "settings").expect("it is there")["data"]["a"], "two");
+
+    // What the account may not, is not done, whatever the controller may; and it is told.
+    world.repo.write("k8s/secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {a: b}\n");
+    world.repo.publish("ask for more than is allowed");
+    let told = until(&mut controller, &cluster, "web", "it is told", |web| {
+        ["Unread", "Failing", "Halted"].iter().any(|word| web["status"]["state"] == *word)
+    });
+    assert!(cluster.read("secret", "mine").is_none());
+    assert!(told["status"]["conditions"][0]["message"].as_str().is_some_and(|why| why.contains("secrets")), "{told:#}");
+
+    // The Application goes; what it made stays.
+    cluster.kubectl(&["delete", "application", "web", "-n", &own]).ok();
+    let log = world.dir().join("controller.log");
+    controller.until("it is let go", || {
+        fs::read_to_string(&log).is_ok_and(|said| said.contains("worked on no longer")).then_some(())
+    });
+    assert!(cluster.read("configmap", "settings").is_some() && cluster.read("deployment", "web").is_some());
+}

@@ -183,3 +183,55 @@ fn k8s_an_object_of_another_set_is_not_taken() {
     assert!(status.latch("RENDER").unwrap().to_string().contains("another set"), "{:#}", status.0);
     assert!(!place.held().contains_key("theirs"));
 }
+
+#[test]
+fn k8s_an_object_that_moves_to_another_application_is_handed_over_untouched() {
+    let mut place = Place::new();
+    let target = place.app("web").kubernetes.clone();
+    place.app("web").path("web");
+    place.add_app("db").path("db").guard("rate: disabled").kubernetes = target;
+    let write = |folder: &str, name: &str, value: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name}, namespace: {} }}\ndata: {{ value: {value}, dropped: x }}\n",
+            place.namespace
+        );
+        place.repo.write(&format!("{folder}/{name}.yaml"), &text);
+    };
+    for number in 0..6 {
+        write("web", &format!("w{number}"), "one");
+        write("db", &format!("d{number}"), "one");
+    }
+    place.repo.publish("two applications");
+    let converged = |name: &str| place.status(name).converged() == Some(&place.repo.head());
+    let settle = || {
+        for _ in 0..12 {
+            place.counted_cycle();
+            if converged("web") && converged("db") {
+                return;
+            }
+        }
+        place.fail("the applications do not converge");
+    };
+    settle();
+    let object = || place.api().get(&place.path("w3")).expect("it is there");
+    let before = object();
+    place.repo.git(&["mv", "web/w3.yaml", "db/w3.yaml"]);
+    place.repo.publish("move one");
+    settle();
+    place.counted_cycles(2);
+    let after = object();
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"], "it was deleted and made anew");
+    let set = |object: &Value| object["metadata"]["labels"]["applyset.kubernetes.io/part-of"].clone();
+    assert_ne!(set(&after), set(&before), "it is still of the first set");
+    assert_eq!(place.status("db").number("/inventory"), 7);
+    assert_eq!(place.status("web").number("/inventory"), 5);
+    // What the first application declared is pruned by the second.
+    let text = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: w3, namespace: {} }}\ndata: {{ value: two }}\n",
+        place.namespace
+    );
+    place.repo.write("db/w3.yaml", &text);
+    place.repo.publish("drop a value");
+    settle();
+    assert_eq!(object()["data"], json!({"value": "two"}));
+}

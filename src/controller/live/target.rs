@@ -1,5 +1,7 @@
 //! What the target holds, and writing to it: whatever its kind, through [`crate::targets::Target`] alone.
 
+use std::sync::Arc;
+
 use super::Live;
 use crate::clock::MachineClock;
 use crate::controller::edges::Unclaimed;
@@ -14,6 +16,11 @@ impl Live {
     /// Reads the target's anchor alone, fresh.
     pub fn read_anchor(&mut self) -> AnchorSeen {
         self.target.read_anchor()
+    }
+
+    /// Says which ledger converges the target, before it is read.
+    pub fn belong_to(&self, ledger: &Arc<str>) {
+        self.target.belong_to(ledger);
     }
 
     /// Returns what makes watches over the target; `None` where its kind cannot tell: then only the interval does.

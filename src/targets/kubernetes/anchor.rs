@@ -1,12 +1,14 @@
 //! The target's anchor, in the parent of our set (`GUARDS.md` 9): swapped against its resourceVersion.
 
 use http::Method;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::client::{Answer, Asks, Lost, Request};
+use super::list::{Unlisted, Which, list};
 use super::object::shared;
 use super::retry::read;
-use super::set::{ANCHOR, Contents, parent};
+use super::set::{ANCHOR, Contents, ID, parent};
 use super::status::Meaning;
 use super::{Shared, SwapError};
 use crate::core::resource::{Anchor, AnchorSeen};
@@ -48,6 +50,25 @@ pub(super) async fn look(shared_: &Shared) -> Parent {
         },
     };
     Parent { seen, value: Some(value) }
+}
+
+/// Tells whether a set belongs to another application of the same ledger: what that one no longer holds may be taken over,
+/// and whether it does was decided before anybody asks here.
+pub(super) async fn is_of_ours(shared_: &Shared, set: &str) -> bool {
+    let Some(ledger) = shared_.ledger.get() else { return false };
+    let selector = format!("{ID}={set}");
+    let anchored = |item: &RawValue| -> Result<Option<Anchor>, String> {
+        let value: Value = serde_json::from_str(item.get()).map_err(|error| error.to_string())?;
+        let text = value.pointer("/data").and_then(|data| data.get(ANCHOR)).and_then(Value::as_str);
+        Ok(text.and_then(|text| serde_json::from_str(text).ok()))
+    };
+    let everywhere = Which { path: "/api/v1/configmaps".to_owned(), selector: Some(&selector), metadata_only: false };
+    let here = Which { path: shared_.set.collection(), ..everywhere.clone() };
+    let listed = match list(&shared_.client, &everywhere, anchored).await {
+        Err(Unlisted::Forbidden(_)) => list(&shared_.client, &here, anchored).await,
+        other => other,
+    };
+    listed.is_ok_and(|listed| listed.items.iter().any(|anchor| anchor.ledger == *ledger))
 }
 
 /// Replaces the anchor if it still is the expected one, and says what the set contains.

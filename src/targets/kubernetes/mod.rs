@@ -29,11 +29,13 @@ mod rehearse;
 mod retry;
 mod set;
 mod status;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt as _;
 
@@ -69,6 +71,8 @@ struct Shared {
     client: Client,
     set: Set,
     board: watch::Board,
+    /// Which ledger converges it; objects of its other applications may be taken over.
+    ledger: OnceLock<Arc<str>>,
     known: tokio::sync::Mutex<Known>,
 }
 
@@ -161,9 +165,15 @@ impl Kubernetes {
             client: Client::new(access),
             set: Set::of(application, namespace),
             board: watch::Board::default(),
+            ledger: OnceLock::new(),
             known: tokio::sync::Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Says which ledger converges it, once.
+    pub fn belong_to(&self, ledger: &Arc<str>) {
+        self.shared.ledger.get_or_init(|| ledger.clone());
     }
 
     /// Returns how many requests of each kind were sent since this was last asked.

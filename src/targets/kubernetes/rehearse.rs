@@ -18,7 +18,7 @@ use super::observe::{AT_ONCE, get};
 use super::project::{cut, cut_if_any, lay_over, projection};
 use super::retry::read;
 use super::status::{Meaning, Status};
-use super::{Known, Shared, dependants};
+use super::{Known, Shared, anchor, dependants};
 use crate::core::op::{Op, Verb};
 use crate::core::rehearse::{Key as Of, Rehearsal, Rehearsals};
 use crate::core::resource::{Digest, Version};
@@ -234,8 +234,14 @@ async fn change(
         Ok(None) => return (Rehearsal::Unread("it went since it was observed".into()), None),
         Err(why) => return (Rehearsal::Unread(shared(why)), None),
     };
-    if let Some(answer) = unfit(shared_, wanted, &before, digest, version) {
-        return (answer, None);
+    if !is_as_observed(wanted, &before, digest, version) {
+        return (Rehearsal::Unread("it changed since it was observed".into()), None);
+    }
+    if let Some(other) = before.label(PART_OF).filter(|other| *other != &*shared_.set.id)
+        && !anchor::is_of_ours(shared_, other).await
+    {
+        let why = format!("it belongs to another set of objects ({PART_OF}={other}): hand it over there first");
+        return (Rehearsal::Refused(why.into()), None);
     }
     let only = super::object::spell_version(before.uid(), "");
     let answer = match read(&shared_.client, &wanted.request(Asks::Rehearse, Some(&only), op.force)).await {
@@ -258,17 +264,12 @@ async fn change(
     (answer, Some(show(&before, &after)))
 }
 
-/// Says why an object that was observed is not the one that would be changed.
-fn unfit(shared_: &Shared, wanted: &Wanted, before: &Object, digest: &Digest, version: &Version) -> Option<Rehearsal> {
+/// Tells whether an object still is the one that was observed.
+fn is_as_observed(wanted: &Wanted, before: &Object, digest: &Digest, version: &Version) -> bool {
     let uid = read_version(version).map_or("", |(uid, _)| uid);
     // In another version than that of our entry the digest is another one; the uid and the dry-run tell enough then.
     let comparable = before.ours().is_none_or(|ours| ours.api_version == wanted.kind.api_version());
-    if before.uid() != uid || before.is_leaving() || (comparable && before.digest() != *digest) {
-        return Some(Rehearsal::Unread("it changed since it was observed".into()));
-    }
-    let other = before.label(PART_OF).filter(|other| *other != &*shared_.set.id)?;
-    let why = format!("it belongs to another set of objects ({PART_OF}={other}): hand it over there first");
-    Some(Rehearsal::Refused(why.into()))
+    before.uid() == uid && !before.is_leaving() && !(comparable && before.digest() != *digest)
 }
 
 /// Tries what an approval of a conflict would do, to show it.

@@ -125,8 +125,21 @@ pub fn server() -> &'static Server {
     SERVER.get_or_init(start)
 }
 
+/// Removes what the servers of processes that are gone have left: a static is never dropped.
+fn sweep(beside: &Path) {
+    for entry in fs::read_dir(beside).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with("hf-api-");
+        let owner = fs::read_to_string(entry.path().join("owner")).unwrap_or_default();
+        if ours && !owner.is_empty() && !Path::new("/proc").join(&owner).exists() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn start() -> Server {
     let dir = super::temporary("hf-api-").keep();
+    sweep(dir.parent().expect("it is in a folder"));
+    fs::write(dir.join("owner"), std::process::id().to_string()).expect("the owner is written");
     let (etcd, peer, port) = (free_port(), free_port(), free_port());
     let openssl = |arguments: &[&str]| {
         let done = Command::new("openssl").current_dir(&dir).args(arguments).stderr(Stdio::null()).status();
@@ -175,7 +188,8 @@ fn start() -> Server {
                 "--token-auth-file=tokens.csv",
                 "--authorization-mode=RBAC",
                 "--service-cluster-ip-range=10.0.0.0/16",
-                "--disable-admission-plugins=ServiceAccount",
+                // Pods need no token, and the only node may be used as soon as it is ready.
+                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
             ],
         ),
     ];
@@ -194,8 +208,10 @@ fn start() -> Server {
         one("kwok", &["--kubeconfig=kubeconfig", &format!("--config={}", stages.display()), "--manage-all-nodes=true"]),
     ];
     servers::start(&server.dir, more);
-    let node = serde_json::json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node" } });
+    let node = serde_json::json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node", "labels": { "disk": "ssd" } } });
     cluster.apply(&node, &[]).ok();
+    // A new node is tainted as not ready, and the controller that takes that away again watches kubelets.
+    cluster.kubectl(&["patch", "node", "node", "--type=merge", "-p", r#"{"spec":{"taints":null}}"#]).ok();
     let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/holdfast/crds");
     cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).ok();
     let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/applications.holdfast.dev"];

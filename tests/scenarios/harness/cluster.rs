@@ -1,37 +1,41 @@
-//! Real clusters: an API server with its etcd, and for the one that tests share the controllers, a scheduler, and a node
-//! whose pods run.
-//!
-//! The programs are built by `tests/servers/build`, once on a machine. They end with the test's process.
+//! Real clusters as tests of the target use them: the one that all share, with controllers and a node whose pods run, and
+//! bare API servers of one test's own, which it may end.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::api::Api;
+use super::apiserver;
 use super::http::free_port;
 use super::place::unique;
+use super::servers::program;
 
 /// How long anything may take on a busy machine; never reached when all is well.
 const DEADLINE: Duration = Duration::from_secs(240);
 
 /// A cluster; cheap to clone.
 #[derive(Clone)]
-pub struct Cluster(Arc<Servers>);
-
-struct Servers {
+pub struct Cluster {
     dir: PathBuf,
     port: u16,
-    etcd: [u16; 2],
     api: Api,
+    /// Of a cluster of its own: what runs, and where etcd listens.
+    own: Option<Arc<Own>>,
+}
+
+struct Own {
+    dir: PathBuf,
+    etcd: [u16; 2],
     running: Mutex<BTreeMap<&'static str, Child>>,
 }
 
-impl Drop for Servers {
+impl Drop for Own {
     fn drop(&mut self) {
         for child in self.running.get_mut().expect("no test holds it").values_mut() {
             let _ = child.kill();
@@ -41,38 +45,19 @@ impl Drop for Servers {
     }
 }
 
-/// Finds a program that the tests run against.
-fn program(name: &str) -> &'static Path {
-    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/build");
-        let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl"];
-        let ran = Command::new(script).args(names).stdin(Stdio::null()).output().expect("the script runs");
-        assert!(ran.status.success(), "the servers cannot be built:\n{}", String::from_utf8_lossy(&ran.stderr));
-        let said = String::from_utf8(ran.stdout).expect("paths are text");
-        names.into_iter().map(str::to_owned).zip(said.lines().map(PathBuf::from)).collect()
-    });
-    built.get(name).unwrap_or_else(|| panic!("{name} is not built"))
-}
-
 impl Cluster {
     /// Returns the cluster that tests share, each in namespaces of its own.
     pub fn shared() -> Self {
-        static SHARED: OnceLock<Cluster> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| {
-            // A program ends with the thread that started it, and this one with the process.
-            let (send, made) = mpsc::channel();
-            std::thread::spawn(move || {
-                let cluster = Self::own();
-                cluster.furnish();
-                send.send(cluster).expect("somebody waits for it");
-                loop {
-                    std::thread::park();
-                }
-            });
-            made.recv_timeout(DEADLINE * 2).expect("a cluster was made")
-        });
-        shared.clone()
+        let server = apiserver::server();
+        Self::at(server.dir.clone(), server.port, None)
+    }
+
+    fn at(dir: PathBuf, port: u16, own: Option<Arc<Own>>) -> Self {
+        Self { dir, port, api: Api::new(&format!("https://127.0.0.1:{port}"), apiserver::ADMIN), own }
+    }
+
+    fn mine(&self) -> &Own {
+        self.own.as_ref().expect("it is a cluster of the test's own")
     }
 
     /// Makes an API server of its own for one test, without any controller.
@@ -85,10 +70,12 @@ impl Cluster {
         };
         openssl(&["genrsa", "-out", "sa.key", "2048"]);
         openssl(&["rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub"]);
-        fs::write(dir.join("tokens.csv"), "admintoken,admin,admin,system:masters\n").expect("the tokens are written");
-        fs::write(dir.join("kubeconfig"), kubeconfig(port, "admintoken")).expect("the kubeconfig is written");
-        let api = Api::new(&format!("https://127.0.0.1:{port}"), "admintoken");
-        let cluster = Self(Arc::new(Servers { dir, port, etcd, api, running: Mutex::default() }));
+        let tokens = format!("{},admin,admin,system:masters\n", apiserver::ADMIN);
+        fs::write(dir.join("tokens.csv"), tokens).expect("the tokens are written");
+        let text = apiserver::kubeconfig(port, apiserver::ADMIN, "default");
+        fs::write(dir.join("kubeconfig"), text).expect("the kubeconfig is written");
+        let own = Own { dir: dir.clone(), etcd, running: Mutex::default() };
+        let cluster = Self::at(dir, port, Some(Arc::new(own)));
         let [client, peer] = etcd.map(|port| format!("http://127.0.0.1:{port}"));
         cluster.start(
             "etcd",
@@ -109,7 +96,7 @@ impl Cluster {
 
     /// Starts the API server, and waits until it answers.
     pub fn start_api(&self) {
-        let Servers { port, etcd, .. } = &*self.0;
+        let (port, etcd) = (self.port, self.mine().etcd);
         self.start(
             "kube-apiserver",
             &[
@@ -123,8 +110,7 @@ impl Cluster {
                 "--token-auth-file=tokens.csv".to_owned(),
                 "--authorization-mode=RBAC".to_owned(),
                 "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
-                // Pods need no token, and the only node is ready as soon as it is there.
-                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
+                "--disable-admission-plugins=ServiceAccount".to_owned(),
             ],
         );
         self.until("the API server is ready", |api| {
@@ -135,69 +121,42 @@ impl Cluster {
 
     /// Ends the API server at once, as a crash does.
     pub fn stop_api(&self) {
-        let child = self.0.running.lock().expect("no test failed with it").remove("kube-apiserver");
+        let child = self.mine().running.lock().expect("no test failed with it").remove("kube-apiserver");
         let mut child = child.expect("it was running");
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
     }
 
-    /// Adds what makes workloads run.
-    fn furnish(&self) {
-        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig().display());
-        let known = |more: &[&str]| -> Vec<String> {
-            [kubeconfig.clone()].into_iter().chain(more.iter().map(|flag| (*flag).to_owned())).collect()
-        };
-        self.start(
-            "kube-controller-manager",
-            &known(&[
-                "--service-account-private-key-file=sa.key",
-                "--root-ca-file=certs/apiserver.crt",
-                "--leader-elect=false",
-                "--controllers=*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller",
-                "--secure-port=0",
-            ]),
-        );
-        self.start("kube-scheduler", &known(&["--leader-elect=false", "--secure-port=0"]));
-        let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/data/stages.yaml");
-        self.start("kwok", &known(&[&format!("--config={}", stages.display()), "--manage-all-nodes=true"]));
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node", "labels": {"disk": "ssd"}}});
-        self.api().create("/api/v1/nodes", &node);
-        self.until("the node is ready", |api| {
-            let conditions = api.get("/api/v1/nodes/node")?["status"]["conditions"].as_array()?.clone();
-            conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True").then_some(())
-        });
-    }
-
     fn start(&self, name: &'static str, arguments: &[String]) {
-        let log = fs::File::options().create(true).append(true).open(self.0.dir.join(format!("{name}.log")));
+        let log = fs::File::options().create(true).append(true).open(self.dir.join(format!("{name}.log")));
         let log = log.expect("the log is made");
         let child = Command::new("setpriv")
             .arg("--pdeathsig=KILL")
             .arg(program(name))
             .args(arguments)
-            .current_dir(&self.0.dir)
+            .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log is shared"))
             .stderr(log)
             .spawn();
         let child = child.unwrap_or_else(|error| panic!("{name} starts: {error}"));
-        self.0.running.lock().expect("no test failed with it").insert(name, child);
+        self.mine().running.lock().expect("no test failed with it").insert(name, child);
     }
 
     /// Returns the API as an administrator sees it.
     pub fn api(&self) -> &Api {
-        &self.0.api
+        &self.api
     }
 
     /// Returns the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.0.dir.join("kubeconfig")
+        self.dir.join("kubeconfig")
     }
 
     /// Writes the kubeconfig of whoever has a token into a folder.
     pub fn kubeconfig_of(&self, folder: &Path, token: &str) -> PathBuf {
         let file = folder.join("kubeconfig");
-        fs::write(&file, kubeconfig(self.0.port, token)).expect("the kubeconfig is written");
+        fs::write(&file, apiserver::kubeconfig(self.port, token, "default")).expect("the kubeconfig is written");
         file
     }
 
@@ -228,19 +187,28 @@ impl Cluster {
         });
     }
 
+    /// Runs kubectl as the administrator; tells whether it was let.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> bool {
+        self.run_kubectl(arguments).status.success()
+    }
+
     /// Runs kubectl as the administrator; returns what it printed.
     #[track_caller]
     pub fn kubectl(&self, arguments: &[&str]) -> String {
-        let ran = Command::new(program("kubectl"))
+        let ran = self.run_kubectl(arguments);
+        assert!(ran.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("kubectl prints text")
+    }
+
+    fn run_kubectl(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(program("kubectl"))
             .env_clear()
-            .env("HOME", &self.0.dir)
+            .env("HOME", &self.dir)
             .env("KUBECONFIG", self.kubeconfig())
             .args(arguments)
             .stdin(Stdio::null())
             .output()
-            .expect("kubectl runs");
-        assert!(ran.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).expect("kubectl prints text")
+            .expect("kubectl runs")
     }
 
     /// Waits until something holds, and returns it.
@@ -251,18 +219,9 @@ impl Cluster {
             if let Some(found) = look(self.api()) {
                 return found;
             }
-            let log = || fs::read_to_string(self.0.dir.join("kube-apiserver.log")).unwrap_or_default();
+            let log = || fs::read_to_string(self.dir.join("kube-apiserver.log")).unwrap_or_default();
             assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}:\n{}", log());
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }
-}
-
-fn kubeconfig(port: u16, token: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: t\n\
-         clusters: [{{name: t, cluster: {{server: \"https://127.0.0.1:{port}\", insecure-skip-tls-verify: true}}}}]\n\
-         users: [{{name: t, user: {{token: \"{token}\"}}}}]\n\
-         contexts: [{{name: t, context: {{cluster: t, user: t}}}}]\n"
-    )
 }
