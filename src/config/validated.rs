@@ -320,6 +320,8 @@ pub enum Render {
     Kustomize {
         /// Where the program is, if not in `PATH`.
         program: Option<PathBuf>,
+        /// Whether it may run on a machine that cannot isolate it.
+        unconfined: bool,
     },
     /// A Helm chart.
     Helm(Helm),
@@ -330,6 +332,8 @@ pub enum Render {
 pub struct Helm {
     /// Where the program is, if not in `PATH`.
     pub program: Option<PathBuf>,
+    /// Whether it may run on a machine that cannot isolate it.
+    pub unconfined: bool,
     /// The release's name, if not the application's.
     pub release: Option<String>,
     /// Files of values, relative to the chart.
@@ -345,6 +349,8 @@ pub struct Helm {
 pub struct Sops {
     /// Where the program is, if not in `PATH`.
     pub program: Option<PathBuf>,
+    /// Whether it may run on a machine that cannot isolate it.
+    pub unconfined: bool,
     /// The file with the age identity.
     pub age_key_file: PathBuf,
 }

@@ -64,6 +64,8 @@ pub struct Object {
     pub rank: u8,
     /// Whether SOPS encrypted it.
     pub encrypted: bool,
+    /// Whether it was decrypted: nothing of it is shown.
+    pub secret: bool,
 }
 
 impl Object {
@@ -81,6 +83,6 @@ impl Object {
         let nature = nature(&value, Side::Wanted);
         let rank = rules::rank(&group, &kind);
         let key = Key { group, kind, namespace, name };
-        Ok(Self { id: key.id(), key, digest: digest(&json), json, nature, rank, encrypted })
+        Ok(Self { id: key.id(), key, digest: digest(&json), json, nature, rank, encrypted, secret: false })
     }
 }

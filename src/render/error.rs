@@ -102,9 +102,9 @@ pub enum Problem {
     NoChart,
     /// Something that would be executed, or fetched.
     #[error(
-        "`{0}` is refused: nothing that a repository contains is executed or fetched; render it, and commit the result"
+        "`{0}` is refused: only fields that neither execute nor fetch anything are known here; render it, commit the result"
     )]
-    Executes(&'static str),
+    Executes(String),
     /// The same tree rendered twice differs.
     #[error("rendering it twice differs ({0} is not the same); take out what is random or tells the time")]
     Undetermined(Id),
@@ -118,6 +118,12 @@ pub enum Problem {
         /// Where to get it.
         get: &'static str,
     },
+    /// The machine cannot isolate a program.
+    #[error(
+        "{0} is not run: this machine lets no program be isolated (user namespaces, `unshare`); allow them, or accept it \
+         with `unconfined: true`"
+    )]
+    Unconfined(&'static str),
     /// A program failed.
     #[error("{0}")]
     Program(String),
@@ -155,6 +161,7 @@ impl Problem {
             Self::Executes(_) => "executes",
             Self::Undetermined(_) => "undetermined",
             Self::ProgramMissing { .. } => "program_missing",
+            Self::Unconfined(_) => "unconfined",
             Self::Program(_) => "program",
             Self::Encrypted(_) => "encrypted",
             Self::Tree(_) => "tree",

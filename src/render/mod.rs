@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use built::{Build, Builder};
-pub use built::{Helm, Kustomize, Program};
+pub use built::{Helm, Kustomize, Program, is_isolating};
 pub use details::Look;
 pub use error::{Problem, RenderError};
 pub use fields::field_changes;
@@ -98,6 +98,8 @@ pub enum Content {
         json: Vec<u8>,
         /// Its desired digest: of what is committed.
         digest: Digest,
+        /// Whether nothing of it may be shown.
+        secret: bool,
     },
 }
 
@@ -107,7 +109,7 @@ impl std::fmt::Debug for Content {
         match self {
             Self::File { bytes, executable } => write!(f, "File({} bytes, executable: {executable})", bytes.len()),
             Self::Link(target) => write!(f, "Link({} bytes)", target.len()),
-            Self::Object { json, digest } => write!(f, "Object({} bytes, {digest})", json.len()),
+            Self::Object { json, digest, secret: _ } => write!(f, "Object({} bytes, {digest})", json.len()),
         }
     }
 }
@@ -333,7 +335,7 @@ impl Renderer {
             let kept = self.kept(trees, commit, false)?;
             let object = kept.objects.as_ref().and_then(|objects| objects.object(id));
             let object = object.ok_or_else(|| fail(Problem::NotWanted))?;
-            return Ok(Content::Object { json: object.json.to_vec(), digest: object.digest });
+            return Ok(Content::Object { json: object.json.to_vec(), digest: object.digest, secret: object.secret });
         }
         let path = bytes_from_id(id).map_err(|_| fail(Problem::NotWanted))?;
         let source = self.source(trees, commit)?;

@@ -35,7 +35,7 @@ pub(super) struct Found {
 
 impl Found {
     fn want(&self) -> Want {
-        let Object { id, key: _, json: _, digest, nature, rank, encrypted: _ } = &self.object;
+        let Object { id, key: _, json: _, digest, nature, rank, encrypted: _, secret: _ } = &self.object;
         Want { id: id.clone(), digest: *digest, nature: nature.clone(), rank: *rank, origin: self.origin.clone() }
     }
 }
@@ -86,7 +86,7 @@ impl Rendered {
     }
 }
 
-/// What differs of one object.
+/// What differs of one object; of what was decrypted no bytes.
 pub(super) struct Change {
     pub(super) change: WantChange,
     pub(super) old: Option<Arc<[u8]>>,
@@ -98,7 +98,8 @@ impl Change {
         let (before, after) = (old.map(Found::want), new.map(Found::want));
         // The same object from another file is no change (`GUARDS.md` 5.3, *move*).
         let same = matches!((&before, &after), (Some(before), Some(after)) if before.digest == after.digest);
-        let json = |found: Option<&Found>| found.map(|found| found.object.json.clone());
+        let shown = |found: &Found| (!found.object.secret).then(|| found.object.json.clone());
+        let json = |found: Option<&Found>| found.and_then(shown);
         let change = || WantChange { id: id.clone(), old: before, new: after };
         (!same).then(|| Self { change: change(), old: json(old), new: json(new) })
     }

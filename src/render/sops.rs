@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Problem;
 use super::built::{Program, Programs};
-use crate::core::resource::Digest;
+use crate::core::resource::{Digest, Nature};
 use crate::manifest::Object;
 
 /// How objects are decrypted.
@@ -78,7 +78,9 @@ impl Secrets<'_> {
         if opened.id != object.id || opened.encrypted {
             return Err(failed("it is another object once it is decrypted".to_owned()));
         }
-        let opened = Object { digest: object.digest, ..opened };
+        // Nothing of what is remembered or shown may be a digest of the secret.
+        let nature = Nature { essence: None, ..opened.nature };
+        let opened = Object { digest: object.digest, nature, secret: true, ..opened };
         let mut known = known();
         if known.len() >= DECRYPTED_MAX {
             known.clear();

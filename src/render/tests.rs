@@ -455,7 +455,9 @@ fn of_manifests_each_object_is_a_want_and_other_files_are_none_of_ours() {
     let desired = manifests().render(&memory, &commit).unwrap();
     assert_eq!(names(&desired.wants), ["/ConfigMap/default/a", "/ConfigMap/default/b", "/Namespace//c"]);
     assert_eq!(&*desired.wants[0].origin, "apps/both.yaml");
-    let Content::Object { json, digest } = manifests().content(&memory, &commit, &desired.wants[0].id).unwrap() else {
+    let Content::Object { json, digest, secret: false } =
+        manifests().content(&memory, &commit, &desired.wants[0].id).unwrap()
+    else {
         panic!("it is an object")
     };
     assert_eq!((digest, crate::manifest::digest(&json)), (desired.wants[0].digest, digest));

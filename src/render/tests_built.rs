@@ -17,7 +17,7 @@ fn built(name: &str) -> PathBuf {
 }
 
 fn program(name: &'static str) -> Program {
-    Program { name, path: Some(built(name)) }
+    Program { name, path: Some(built(name)), unconfined: false }
 }
 
 fn renderer(kind: Render, path: &str) -> Renderer {
@@ -84,6 +84,13 @@ fn what_is_elsewhere_or_would_be_executed_is_refused_before_anything_runs() {
         ("configMapGenerator: [{ name: a, files: ['k=/etc/passwd'] }]\n", "nothing is fetched from elsewhere"),
         ("patches: [{ path: 'https://example.com/p.yaml' }]\n", "nothing is fetched from elsewhere"),
         ("helmCharts: [{ name: a, repo: 'https://example.com' }]\n", "`helmCharts` is refused"),
+        ("generators: [base]\n", "`generators` is refused"),
+        ("generators: ['apiVersion: builtin']\n", "`generators` is refused"),
+        ("transformers: [base]\n", "`transformers` is refused"),
+        ("configmapgenerator: [{ name: a, files: ['k=/etc/passwd'] }]\n", "`configmapgenerator` is refused"),
+        ("Resources: ['https://example.com/base.yaml']\n", "`Resources` is refused"),
+        ("configMapGenerator: [{ name: a, Files: ['k=/etc/passwd'] }]\n", "`configMapGenerator/Files` is refused"),
+        ("re\u{17f}ources: ['https://example.com/base.yaml']\n", "is refused"),
         ("a: [\n", "does not parse"),
     ] {
         assert!(
@@ -92,20 +99,22 @@ fn what_is_elsewhere_or_would_be_executed_is_refused_before_anything_runs() {
             error(&overlay(&x, kustomization))
         );
     }
-    let plugin = "generators: [plugin.yaml]\n";
-    let run = "apiVersion: v1\nkind: Run\nmetadata: { name: a, annotations: { config.kubernetes.io/function: \"exec: { path: ./run.sh }\" } }\n";
-    let commit = tree([(
-        "prod",
-        tree([
-            ("kustomization.yaml", file(plugin)),
-            ("plugin.yaml", file(run)),
-            ("run.sh", Node::Blob(crate::core::tree::Kind::Executable, b"#!/bin/sh\ntouch /tmp/holdfast-executed\n")),
-        ]),
-    )]);
-    assert!(error(&commit).contains("kustomize ended with"), "{}", error(&commit));
-    assert!(!Path::new("/tmp/holdfast-executed").exists());
     let none = tree([("prod", tree([("a.yaml", file(&x))]))]);
     assert!(error(&none).contains("there is no kustomization.yaml"));
+}
+
+#[test]
+fn a_program_sees_nothing_of_the_machine() {
+    let mut memory = Memory::default();
+    let chart = chart("{{ .Files.Get \"/etc/passwd\" }}{{ .Files.Get \"../../../etc/passwd\" }}", "");
+    let commit = memory.commit(&chart);
+    assert_eq!(helm(&[]).render(&memory, &commit).unwrap().wants.len(), 0);
+    // Whatever a template or a plug-in could make the program read, it is not there.
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["template", "web", "/etc"].map(Into::into);
+    let ran = super::built::Programs.run(&program("helm"), &arguments, dir.path(), &Limits::default());
+    let error = ran.unwrap_err().to_string();
+    assert!(Path::new("/etc").is_dir() && error.contains("not found"), "{error}");
 }
 
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 1.2.3\n";
@@ -162,7 +171,7 @@ fn a_chart_that_renders_otherwise_each_time_does_not_render() {
 fn a_program_that_is_missing_says_so_and_where_to_get_it() {
     let mut memory = Memory::default();
     let commit = memory.commit(&chart(TEMPLATE, ""));
-    let missing = Program { name: "helm", path: Some("/nowhere/helm".into()) };
+    let missing = Program { name: "helm", path: Some("/nowhere/helm".into()), unconfined: false };
     let renderer = renderer(Render::Helm(Helm::new(missing, "web".into())), "chart");
     let error = renderer.render(&memory, &commit).unwrap_err().to_string();
     assert!(error.contains("helm cannot be run") && error.contains("helm.sh"), "{error}");
@@ -196,7 +205,9 @@ fn what_sops_encrypted_is_decrypted_in_memory_and_named_by_what_is_committed() {
     let renderer = renderer(Render::Plain, "apps").with_sops(Some(sops));
     let desired = renderer.render(&memory, &commit).unwrap();
     assert_eq!(names(&desired.wants), ["/ConfigMap/shop/m", "/Secret/shop/s"]);
-    let Content::Object { json, digest } = renderer.content(&memory, &commit, &desired.wants[1].id).unwrap() else {
+    let Content::Object { json, digest, secret: true } =
+        renderer.content(&memory, &commit, &desired.wants[1].id).unwrap()
+    else {
         panic!()
     };
     let text = String::from_utf8(json.clone()).unwrap();

@@ -189,6 +189,8 @@ pub struct RawRender {
 pub struct RawKustomize {
     /// Where the program is. Default: `kustomize` in `PATH`.
     pub program: Option<String>,
+    /// Whether it may run on a machine that cannot isolate it. Default false.
+    pub unconfined: Option<bool>,
 }
 
 /// How Helm is run.
@@ -197,6 +199,8 @@ pub struct RawKustomize {
 pub struct RawHelm {
     /// Where the program is. Default: `helm` in `PATH`.
     pub program: Option<String>,
+    /// Whether it may run on a machine that cannot isolate it. Default false.
+    pub unconfined: Option<bool>,
     /// The release's name. Default: the application's.
     pub release_name: Option<String>,
     /// Files of values in the repository, relative to the chart, later ones winning.
@@ -213,6 +217,8 @@ pub struct RawHelm {
 pub struct RawSops {
     /// Where the program is. Default: `sops` in `PATH`.
     pub program: Option<String>,
+    /// Whether it may run on a machine that cannot isolate it. Default false.
+    pub unconfined: Option<bool>,
     /// The file with the age identity.
     #[schemars(required)]
     pub age_key_file: Option<String>,

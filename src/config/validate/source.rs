@@ -138,22 +138,27 @@ fn check_render(scope: &Scope<'_>, raw: &RawRender) -> (Render, Option<Sops>) {
         );
     }
     let render = match (kustomize, helm) {
-        (Some(RawKustomize { program }), _) => {
-            Render::Kustomize { program: scope.key("kustomize").path_of("program", program.as_ref()) }
+        (Some(RawKustomize { program, unconfined }), _) => {
+            let program = scope.key("kustomize").path_of("program", program.as_ref());
+            Render::Kustomize { program, unconfined: unconfined.unwrap_or(false) }
         }
         (None, Some(raw)) => Render::Helm(check_helm(&scope.key("helm"), raw)),
         (None, None) => Render::Plain,
     };
-    let sops = sops.as_ref().and_then(|RawSops { program, age_key_file }| {
+    let sops = sops.as_ref().and_then(|RawSops { program, unconfined, age_key_file }| {
         let scope = scope.key("sops");
         let program = scope.path_of("program", program.as_ref());
-        Some(Sops { program, age_key_file: scope.path_of("ageKeyFile", age_key_file.as_ref())? })
+        Some(Sops {
+            program,
+            unconfined: unconfined.unwrap_or(false),
+            age_key_file: scope.path_of("ageKeyFile", age_key_file.as_ref())?,
+        })
     });
     (render, sops)
 }
 
 fn check_helm(scope: &Scope<'_>, raw: &RawHelm) -> Helm {
-    let RawHelm { program, release_name, values_files, include_crds, kube_version } = raw;
+    let RawHelm { program, unconfined, release_name, values_files, include_crds, kube_version } = raw;
     for file in values_files.iter().flatten() {
         if file.starts_with('/') || file.contains("://") {
             let scope = scope.key("valuesFiles");
@@ -169,6 +174,7 @@ fn check_helm(scope: &Scope<'_>, raw: &RawHelm) -> Helm {
     }
     Helm {
         program: scope.path_of("program", program.as_ref()),
+        unconfined: unconfined.unwrap_or(false),
         release: release_name.clone(),
         values_files: values_files.clone().unwrap_or_default(),
         include_crds: include_crds.unwrap_or(false),

@@ -54,9 +54,12 @@ impl Live {
     pub(super) fn inside_ops(&mut self, state: &State, ops: &[Op]) -> Details {
         let mut details = Details::new();
         for op in ops.iter().filter(|op| op.verb == Verb::Update).take(DETAILED) {
+            // What was decrypted is not shown, as it is wanted or as it is.
+            if self.is_secret(op) {
+                continue;
+            }
             if let Some((before, after)) = self.target.rehearsed(op) {
-                let name = format!("{}.json", op.id);
-                details.insert(op.id.clone(), render::field_changes(Some(&before), Some(&after), &name));
+                details.insert(op.id.clone(), self.renderer.field_changes(Some(&before), Some(&after), &op.id));
                 continue;
             }
             let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
@@ -88,11 +91,17 @@ impl Live {
         }
     }
 
+    fn is_secret(&self, op: &Op) -> bool {
+        let wanted = op.source.as_ref().map(|source| self.content(&source.commit, &op.id));
+        matches!(wanted, Some(Ok(render::Content::Object { secret: true, .. })))
+    }
+
     fn shown(&self, commit: &CommitId, id: &Id) -> Option<Vec<u8>> {
         match self.content(commit, id).ok()? {
             render::Content::File { bytes, .. } if bytes.len() as u64 <= SHOWN_BYTES => Some(bytes),
             render::Content::File { .. } => None,
             render::Content::Link(target) => Some(target),
+            render::Content::Object { secret: true, .. } => None,
             render::Content::Object { json, .. } => Some(json).filter(|json| json.len() as u64 <= SHOWN_BYTES),
         }
     }
@@ -113,7 +122,7 @@ impl Live {
                     let digest = link_digest(&target);
                     (Some(Content::Link(target.into())), Some(digest))
                 }
-                render::Content::Object { json, digest } => {
+                render::Content::Object { json, digest, secret: _ } => {
                     (Some(Content::File { bytes: json.into(), executable: false }), Some(digest))
                 }
             },

@@ -27,21 +27,44 @@ impl Kustomize {
 const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Fields whose entries are files or directories; of some an entry may be a patch written out.
-const LISTS: [&str; 10] = [
-    "resources",
-    "components",
-    "bases",
-    "configurations",
-    "crds",
-    "generators",
-    "transformers",
-    "validators",
-    "patchesStrategicMerge",
-    "patchesJson6902",
+const LISTS: [&str; 7] =
+    ["resources", "components", "bases", "configurations", "crds", "patchesStrategicMerge", "patchesJson6902"];
+
+/// Fields that read nothing.
+const PLAIN: [&str; 21] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "namePrefix",
+    "nameSuffix",
+    "namespace",
+    "labels",
+    "commonLabels",
+    "commonAnnotations",
+    "generatorOptions",
+    "images",
+    "imageTags",
+    "replicas",
+    "vars",
+    "sortOptions",
+    "buildMetadata",
+    "openapi",
+    "patches",
+    "replacements",
+    "configMapGenerator",
+    "secretGenerator",
 ];
 
-/// Fields that run or fetch what is not in the repository.
-const REFUSED: [&str; 3] = ["helmCharts", "helmChartInflationGenerator", "helmGlobals"];
+/// What the entries of other lists may say. Everything else is refused: the program takes keys for the same that we would not.
+const ENTRIES: [(&str, &[&str]); 5] = [
+    ("patches", &["path", "patch", "target", "options"]),
+    ("patchesJson6902", &["path", "patch", "target", "options"]),
+    ("replacements", &["path", "source", "targets"]),
+    ("configMapGenerator", GENERATOR),
+    ("secretGenerator", GENERATOR),
+];
+
+const GENERATOR: &[&str] = &["name", "namespace", "behavior", "type", "files", "envs", "env", "literals", "options"];
 
 /// More directories than any fleet has; bounds loops.
 const DIRECTORIES_MAX: usize = 10_000;
@@ -113,8 +136,20 @@ fn references(build: &Build<'_>, dir: &[u8]) -> Result<Vec<String>, RenderError>
     let documents = yaml(text).map_err(|error| fail(Problem::Built(error)))?;
     let mut references = Vec::new();
     for document in documents.iter().filter_map(Value::as_object) {
-        if let Some(refused) = REFUSED.iter().find(|name| document.contains_key(**name)) {
-            return Err(fail(Problem::Executes(refused)));
+        let known = |key: &&String| LISTS.contains(&key.as_str()) || PLAIN.contains(&key.as_str());
+        if let Some(refused) = document.keys().find(|key| !known(key)) {
+            return Err(fail(Problem::Executes(refused.clone())));
+        }
+        for (list, allowed) in ENTRIES {
+            let keys = entries(document.get(list)).filter_map(Value::as_object).flat_map(|entry| entry.keys());
+            if let Some(refused) = keys.into_iter().find(|key| !allowed.contains(&key.as_str())) {
+                return Err(fail(Problem::Executes(format!("{list}/{refused}"))));
+            }
+        }
+        if let Some(openapi) = document.get("openapi")
+            && openapi.as_object().is_none_or(|openapi| openapi.keys().any(|key| key != "path" && key != "version"))
+        {
+            return Err(fail(Problem::Executes("openapi".to_owned())));
         }
         for list in LISTS {
             for entry in entries(document.get(list)) {

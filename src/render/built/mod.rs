@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 pub use helm::Helm;
 pub use kustomize::Kustomize;
-pub use run::Program;
 pub(super) use run::Programs;
+pub use run::{Program, is_isolating};
 
 use super::{Limits, Problem, RenderError};
 use crate::core::resource::{Digest, Hasher};
@@ -236,14 +236,16 @@ impl<'a> Builder<'a> {
         let dir = dir.map_err(|error| build.fail(Problem::Program(format!("make a directory: {error}"))))?;
         let tree = dir.path().join("tree");
         build.copy(&prepared.covered, &tree)?;
-        let source = tree.join(os_path(build.path));
+        // Where the tree is for the program: below its root, unless it has the machine's.
+        let seen = if self.program().unconfined { tree } else { Path::new("/tree").to_owned() };
+        let source = seen.join(os_path(build.path));
         let arguments = match self {
             Self::Kustomize(_) => kustomize::arguments(&source),
-            Self::Helm(helm) => helm.arguments(build, &tree, &source)?,
+            Self::Helm(helm) => helm.arguments(build, &seen, &source)?,
         };
         let printed = Programs.run(self.program(), &arguments, dir.path(), build.limits);
         // Paths of this machine mean nothing to whoever reads the error.
-        let place = tree.display().to_string();
+        let place = seen.display().to_string();
         let printed = printed.map_err(|problem| match problem {
             Problem::Program(why) => {
                 build.fail(Problem::Program(why.replace(&format!("{place}/"), "").replace(&place, ".")))

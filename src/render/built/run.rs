@@ -26,6 +26,8 @@ pub struct Program {
     pub name: &'static str,
     /// Where it is; looked for in `PATH` otherwise.
     pub path: Option<PathBuf>,
+    /// Whether it may run where nothing can be taken away from it: then only what is refused beforehand protects the machine.
+    pub unconfined: bool,
 }
 
 impl Program {
@@ -90,18 +92,35 @@ impl Programs {
         Ok(version)
     }
 
-    /// Runs a program in a directory of its own; returns what it printed.
+    /// Runs a program that sees nothing of the machine but a directory, as its root, and its own copy there; returns what it
+    /// printed.
     pub(in crate::render) fn run(
         &self,
         program: &Program,
         arguments: &[OsString],
-        dir: &Path,
+        root: &Path,
         limits: &Limits,
     ) -> Result<Vec<u8>, Problem> {
-        self.talk(program, arguments, dir, limits.time, &[], &[])
+        if program.unconfined {
+            let own = program.find()?;
+            return self.end(program, &own, &[own.clone().into()], arguments, &at(root), limits.time, &[]);
+        }
+        if !is_isolating() {
+            return Err(Problem::Unconfined(program.name));
+        }
+        let own = program.find()?;
+        let copy = root.join(program.name);
+        let copied = std::fs::hard_link(&own, &copy).or_else(|_| std::fs::copy(&own, &copy).map(drop));
+        copied.map_err(|error| Problem::Program(format!("copy {}: {error}", own.display())))?;
+        let mut argv: Vec<OsString> = ALONE.map(Into::into).into();
+        argv.extend(["--root".into(), root.into(), "--wd".into(), "/".into(), "--".into()]);
+        argv.push(format!("/{}", program.name).into());
+        self.end(program, &own, &argv, arguments, &at(Path::new("/")), limits.time, &[])
     }
 
-    /// Runs a program, gives it input and an environment of its own; returns what it printed.
+    /// Runs a program without a network, gives it input and an environment of its own; returns what it printed.
+    ///
+    /// Only for what reads nothing that a repository names.
     pub(in crate::render) fn talk(
         &self,
         program: &Program,
@@ -111,18 +130,38 @@ impl Programs {
         environment: &[(&str, OsString)],
         input: &[u8],
     ) -> Result<Vec<u8>, Problem> {
-        let path = program.find()?;
-        let mut argv: Vec<OsString> = if has_no_network() { ALONE.map(Into::into).into() } else { Vec::new() };
-        argv.push(path.into());
-        argv.extend_from_slice(arguments);
-        let mut own: Vec<(&str, OsString)> =
-            vec![("HOME", dir.into()), ("TMPDIR", dir.into()), ("GOMEMLIMIT", "2GiB".into())];
-        own.extend(environment.iter().cloned());
+        let own = program.find()?;
+        let mut argv: Vec<OsString> = Vec::new();
+        if is_isolating() {
+            argv.extend(ALONE.map(Into::into));
+            argv.push("--".into());
+        } else if !program.unconfined {
+            return Err(Problem::Unconfined(program.name));
+        }
+        argv.push(own.clone().into());
+        let mut places = at(dir);
+        places.extend(environment.iter().cloned());
+        self.end(program, &own, &argv, arguments, &places, time, input)
+    }
+
+    /// Runs what was put together, to its end.
+    #[expect(clippy::too_many_arguments, clippy::unused_self, reason = "the two ways of running share their end")]
+    fn end(
+        &self,
+        program: &Program,
+        own: &Path,
+        before: &[OsString],
+        arguments: &[OsString],
+        environment: &[(&str, OsString)],
+        time: Duration,
+        input: &[u8],
+    ) -> Result<Vec<u8>, Problem> {
+        let argv: Vec<OsString> = before.iter().chain(arguments).cloned().collect();
         let command = Command {
             argv: &argv,
-            dir: Some(dir),
+            dir: Some(Path::new("/")),
             timeout: time,
-            environment: Some(&own),
+            environment: Some(environment),
             bounds: Bounds { memory: Some(MEMORY_MAX), cpu: Some(time) },
         };
         let mut printed = Vec::new();
@@ -130,11 +169,13 @@ impl Programs {
             printed.extend_from_slice(bytes);
             printed.len() <= PRINTED_MAX
         };
-        let (finish, complaint) = command
-            .talk(input, &mut hear)
-            .map_err(|error| Problem::Program(format!("start {}: {error}", program.name)))?;
+        let talked = command.talk(input, &mut hear);
+        let (finish, complaint) =
+            talked.map_err(|error| Problem::Program(format!("start {}: {error}", own.display())))?;
         match finish {
             Finish::Success => Ok(printed),
+            Finish::Failure(_) if complaint.contains("failed to execute") => Err(program
+                .missing("it does not run alone in a directory; it must be a static binary, as its releases are")),
             Finish::Failure(status) => {
                 Err(Problem::Program(format!("{} ended with {status}: {complaint}", program.name)))
             }
@@ -144,16 +185,27 @@ impl Programs {
     }
 }
 
-/// Runs what follows in a network of its own, which has nothing in it.
-const ALONE: [&str; 5] = ["unshare", "--user", "--map-root-user", "--net", "--"];
+/// Returns an environment whose places are all one directory.
+fn at(dir: &Path) -> Vec<(&'static str, OsString)> {
+    vec![
+        ("HOME", dir.into()),
+        ("TMPDIR", dir.into()),
+        ("GOMEMLIMIT", "2GiB".into()),
+        // Where `unshare` is.
+        ("PATH", "/usr/bin:/bin".into()),
+    ]
+}
 
-/// Tells whether this machine lets us take the network away; found out once.
-pub(in crate::render) fn has_no_network() -> bool {
+/// Runs what follows as nobody, in a network of its own, which has nothing in it.
+const ALONE: [&str; 4] = ["unshare", "--user", "--map-root-user", "--net"];
+
+/// Tells whether this machine lets us take everything else away from a program; found out once.
+pub fn is_isolating() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let tried = std::process::Command::new(ALONE[0])
             .args(&ALONE[1..])
-            .arg("true")
+            .args(["--root", "/", "--wd", "/", "--", "true"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
