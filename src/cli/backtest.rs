@@ -239,9 +239,9 @@ mod tests {
     #[test]
     fn values_are_set_on_the_default_guards() {
         let set = |text: &str| default_guards(&[text.parse().unwrap()]);
-        assert_eq!(default_guards(&[]).unwrap(), Guards::default());
-        let changed =
-            Guards { change_halt: Limit::Relative { over: 15, percent: 20, at_most: None }, ..Guards::default() };
+        let defaults = Guards { spare_undeclared: true, ..Guards::default() };
+        assert_eq!(default_guards(&[]).unwrap(), defaults);
+        let changed = Guards { change_halt: Limit::Relative { over: 15, percent: 20, at_most: None }, ..defaults };
         assert_eq!(set("guards.changeHalt.percent=20").unwrap(), changed);
         assert_eq!(set("guards.changeHalt=disabled").unwrap().change_halt, Limit::Disabled);
         let failure = set("guards.noSuchThing=1").unwrap_err();

@@ -141,7 +141,13 @@ fn magnitude(push: &PushReport) -> String {
         "growth_halt" => ('+', push.creates),
         "bump_halt" => ('^', push.bumps),
         "change_halt" => ('~', push.updates + push.deletes),
-        "window" if push.deletes == 0 => ('~', push.updates),
+        // What the window held together with this push: often much more than the push itself.
+        "window" => {
+            let window = push.reasons.iter().find(|reason| &*reason.code == "window");
+            let deletions = window.is_some_and(|reason| reason.message.contains(" deleted "));
+            let count = window.and_then(|reason| reason.observed).unwrap_or(push.updates + push.deletes);
+            (if deletions { '-' } else { '~' }, count)
+        }
         _ => ('-', push.deletes),
     };
     format!("{sign}{count} of {}", push.n)

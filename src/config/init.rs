@@ -66,7 +66,7 @@ spec:
   target:
     directory:
       root: {root}
-      # Report files that nothing declares as drift:
+      # Take files that nothing declares for drift: announced, and removed after the grace like any other drift.
       # exclusive: true
       # What is run after files were written:
       # reload: [ {{ match: "*.conf", run: [systemctl, reload, nginx], check: [nginx, -t] }} ]

@@ -188,6 +188,7 @@ fn guard_defaults(guards: &Guards) -> Vec<(&'static str, String)> {
         observe_for,
         local_approval,
         solo,
+        spare_undeclared: _,
         drift: _,
     } = guards;
     let growth = growth_halt
@@ -321,7 +322,7 @@ mod tests {
         text += "  drift:\n";
         drift_defaults(&defaults.drift).iter().filter_map(plain).for_each(|line| text += &format!("    {line}"));
         let config = load_text(Path::new("/x/holdfast.yaml"), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        assert_eq!(config.applications[0].guards, defaults);
+        assert_eq!(config.applications[0].guards, Guards { spare_undeclared: true, ..defaults });
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn the_least_configuration_takes_every_default() {
     assert_eq!(config.controller.listen, None);
     assert_eq!(config.controller.fleet, FleetGuards::default());
     let web = config.application("web").unwrap();
-    assert_eq!(web.guards, Guards::default());
+    assert_eq!(web.guards, Guards { spare_undeclared: true, ..Guards::default() });
     assert_eq!((web.source.branch.as_str(), web.source.path.as_str()), ("main", ""));
     assert_eq!((web.source.transport, &web.source.credentials), (Transport::Http, &Credentials::None));
     assert_eq!(web.trust, Trust::default());

@@ -5,6 +5,7 @@
 //! is pushed does too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,17 @@ pub enum Stopped {
     Again(Arc<str>),
     /// The controller is shutting down.
     Shutdown,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Paced(by) => write!(f, "waits for {by}"),
+            Self::Again(why) => write!(f, "again: {why}"),
+            Self::Shutdown => f.write_str("shutting down"),
+        }
+    }
 }
 
 /// Carries out what was let through, for both purposes.

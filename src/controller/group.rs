@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::act::{Stopped, act};
@@ -75,11 +75,11 @@ impl Running {
         state_dir: &Path,
         common: &Common,
         teller: Teller,
-        wake: &Wake,
+        nudges: Arc<AtomicU64>,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self, RunError> {
         let mut live = Live::open(app, state_dir, stop.clone())?;
-        live.listen(wake.nudges());
+        live.listen(nudges);
         live.under(common.right.clone());
         live.belong_to(common.stores.current().id());
         let (book, state) = Book::open(&common.stores, &app.name, common.epoch, teller)?;
@@ -147,7 +147,7 @@ impl Running {
             Vec::new()
         };
         let again = stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_)));
-        let acted = stops.iter().map(|(purpose, stopped)| format!("{purpose:?}: {stopped:?}").to_lowercase()).collect();
+        let acted = stops.iter().map(|(purpose, stopped)| format!("{}: {stopped}", purpose.as_str())).collect();
         self.live.pin(&self.state);
         self.report(&assessment, started, acted)?;
         self.common.metrics.took(started.elapsed().as_secs_f64());

@@ -88,7 +88,9 @@ impl Roster {
                 tracing::info!(app = %app.name, "worked on no longer; what it manages is left as it is");
                 self.forget(&app.name);
             }
+            let at = kept.at;
             join(kept);
+            self.wake.dismiss(at);
         }
         let mut unopened = Vec::new();
         for (key, apps) in by_key {
@@ -106,12 +108,13 @@ impl Roster {
         let stop = Arc::new(AtomicBool::new(false));
         let mut group = Group::new(self.fleet);
         let before = unopened.len();
+        let nudges = self.wake.enlist(at, wanted.first().map_or("", |app| &app.source.url));
         for app in &wanted {
             self.common.metrics.begin(&app.name, app.target.kind());
             let (receivers, metrics) = (self.receivers.clone(), self.common.metrics.clone());
             let teller = Teller::new(app.name.clone(), app.target.kind(), receivers, metrics);
             let teller = teller.with_herald(self.common.herald.clone());
-            match Running::open(app, &self.state_dir, &self.common, teller, &self.wake, &stop) {
+            match Running::open(app, &self.state_dir, &self.common, teller, nudges.clone(), &stop) {
                 Ok(running) => group.push(running),
                 Err(error) => unopened.push((app.name.clone(), error)),
             }

@@ -16,6 +16,7 @@ use super::wake::Wake;
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
 use crate::core::freeze::Parsed;
+use crate::core::hosting::Named;
 use crate::server::{ApproveRequest, Backend, Caller, FreezeRequest, Query, Refusal, ThawRequest, View};
 
 /// How many rows of the journal are returned unless a number is asked for, as the command does.
@@ -247,6 +248,10 @@ impl Backend for Hub {
 
     fn wake(&self) {
         self.wake.nudge();
+    }
+
+    fn wake_for(&self, repository: &Named) -> usize {
+        self.wake.nudge_for(repository)
     }
 
     fn delivery_seen(&self, id: &str) -> Result<bool, Refusal> {

@@ -161,7 +161,9 @@ pub fn by_tag(
 ) -> Option<Approval> {
     let age = now.duration_since(tagged);
     let known = state.app.approvals.iter().any(|known| known.digest == digest && known.by == by);
-    (!known && !is_stale(tagged, now) && age >= -TAGGER_AHEAD).then(|| Approval {
+    // Dated ahead of our clock it would outlive what is remembered of its use by as much.
+    let remembered = tagged.checked_sub(TAGGER_AHEAD).is_ok_and(|tagged| !is_stale(tagged, now));
+    (!known && remembered && age >= -TAGGER_AHEAD).then(|| Approval {
         digest,
         by,
         via: "tag".into(),

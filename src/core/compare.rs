@@ -191,7 +191,9 @@ impl Row<'_> {
 
     /// Something in an exclusive target that nobody declared.
     fn place_extra(&self, live: &Live, trouble: Option<&Trouble>, out: &mut Comparison) {
-        let Some(here) = live.here() else { return self.undrift(trouble, out) };
+        // `exclusive` that still waits for its approval takes nothing away yet.
+        let here = live.here().filter(|_| !self.view.guards.spare_undeclared);
+        let Some(here) = here else { return self.undrift(trouble, out) };
         let since = trouble
             .and_then(|trouble| trouble.drift.as_ref())
             .filter(|mark| mark.live == Some(here.digest))

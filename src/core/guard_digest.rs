@@ -116,6 +116,7 @@ impl Canonical {
             observe_for,
             local_approval,
             solo,
+            spare_undeclared,
             drift,
         } = guards;
         self.text(match mode {
@@ -165,6 +166,7 @@ impl Canonical {
         }
         self.flag(*local_approval);
         self.flag(*solo);
+        self.flag(*spare_undeclared);
         self.drift(drift);
     }
 

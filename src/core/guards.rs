@@ -211,6 +211,9 @@ pub struct Guards {
     pub local_approval: bool,
     /// Whether one person may approve their own change, after 30 minutes.
     pub solo: bool,
+    /// Whether what nobody declared stays where the target lists it: a directory that is not `exclusive`.
+    #[serde(default)]
+    pub spare_undeclared: bool,
     /// How live drift is answered.
     pub drift: DriftPolicies,
 }
@@ -290,6 +293,7 @@ impl Default for Guards {
             observe_for: ObserveFor::Cycles(1),
             local_approval: true,
             solo: false,
+            spare_undeclared: false,
             drift: DriftPolicies::default(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::guards::{Guards, Limit};
-use super::op::{Effect, Op, Verb};
+use super::op::{Effect, Op};
 use super::plan::Magnitude;
 use super::reason::Reason;
 use super::resource::Id;
@@ -122,7 +122,8 @@ pub fn group_counts<'a>(groups: impl Iterator<Item = Option<&'a Arc<str>>>) -> B
 /// Returns why too many whole groups would disappear, given how many resources each had.
 pub fn of_group_counts(ops: &[Op], had: &BTreeMap<Arc<str>, u32>, guards: &Guards) -> Option<Reason> {
     let halt = guards.group_halt?;
-    let deleted = ops.iter().filter(|op| op.verb == Verb::Delete && op.effect == Effect::Delete);
+    // By effect: a group whose files are all emptied is as gone as one whose files are removed.
+    let deleted = ops.iter().filter(|op| op.effect == Effect::Delete);
     let removed = group_counts(deleted.map(|op| op.nature.group.as_ref()));
     let emptied: Vec<&str> = removed
         .iter()

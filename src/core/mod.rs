@@ -3,6 +3,8 @@
 //! Time and seeds are arguments. The edges ([`crate::git`], [`crate::render`], [`crate::targets`], [`crate::store`]) turn
 //! the world into the values of this folder and carry out what it decided.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod alert;
 pub mod anchor;
 pub mod approval;
@@ -25,6 +27,7 @@ pub mod glob;
 pub mod govern;
 pub mod guard_digest;
 pub mod guards;
+pub mod hosting;
 pub mod judge;
 pub mod last_good;
 pub mod ledger;

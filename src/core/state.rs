@@ -1,5 +1,8 @@
 //! What is remembered of an application between cycles: the durable state that the journal folds into.
 
+mod memory;
+mod rollout;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,9 +14,10 @@ use super::clock::Clock;
 use super::commit::CommitId;
 use super::freeze::FreezeState;
 use super::guards::{Guards, TrustPolicy};
-use super::op::Op;
 use super::reason::Reason;
-use super::resource::{Anchor, Digest, Id, Nature};
+use super::resource::{Anchor, Digest, Id};
+pub use memory::{Accepted, Breaker, Differing, DriftMark, Hold, Resource, Trouble};
+pub use rollout::{Batch, OpState, Rollout, RolloutOp, Standing};
 
 /// Everything durable of one application.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -41,6 +45,14 @@ pub enum Purpose {
 impl Purpose {
     /// Both, in the order in which they act.
     pub const ALL: [Self; 2] = [Self::Heal, Self::Promote];
+
+    /// Returns the word that JSON and logs have for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Heal => "heal",
+            Self::Promote => "promote",
+        }
+    }
 }
 
 /// What a person calls a latch (`GUARDS.md` 2), bars included.
@@ -113,224 +125,6 @@ pub struct Latch {
     /// The resources that it withholds; empty means all of its scope.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<Id>,
-}
-
-/// What was accepted of a resource.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Accepted {
-    /// The desired digest.
-    pub desired: Digest,
-    /// The live digest seen together with it.
-    pub live: Digest,
-    /// A commit that renders it.
-    pub commit: CommitId,
-    /// The file that declares it.
-    pub origin: Arc<str>,
-    /// What the rules need to know of it.
-    pub nature: Nature,
-    /// When this controller created it, if it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created: Option<Timestamp>,
-    /// Its rank.
-    #[serde(default)]
-    pub rank: u8,
-}
-
-/// Drift as it was first seen.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DriftMark {
-    /// What is there instead; absent when it is gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub live: Option<Digest>,
-    /// When this value was first seen.
-    pub since: Timestamp,
-    /// When the resource first differed, whatever its values since.
-    pub first: Timestamp,
-    /// When people were last told of this value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Timestamp>,
-}
-
-/// Failed attempts to write a resource (`GUARDS.md` 7).
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Breaker {
-    /// Failed attempts in a row.
-    pub attempts: u32,
-    /// No attempt before this time.
-    pub next: Timestamp,
-    /// Whether only a probe passes now and then.
-    pub open: bool,
-    /// What the last attempt said.
-    pub reason: Arc<str>,
-}
-
-/// A mark of a person's that keeps a resource from being written.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Hold {
-    /// Who.
-    pub by: Arc<str>,
-    /// Why.
-    pub reason: Arc<str>,
-    /// Since when.
-    pub since: Timestamp,
-    /// Until when; absent means until released.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-}
-
-/// A resource that does not converge.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Differing {
-    /// Since when.
-    pub since: Timestamp,
-    /// Counted cycles so far.
-    pub cycles: u32,
-    /// The counted cycle that was last added.
-    pub at: u64,
-    /// Whether people were told.
-    #[serde(default)]
-    pub alerted: bool,
-    /// Why, in one word: `failed`, `held`, `fought`, `pending`, …
-    pub why: Arc<str>,
-}
-
-/// What is remembered of one resource beyond what was accepted; most have none.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Trouble {
-    /// Live drift.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drift: Option<DriftMark>,
-    /// Failed writes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub breaker: Option<Breaker>,
-    /// A hold by a person.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<Hold>,
-    /// Automated reverts, within the longest fight window.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reverts: Vec<Timestamp>,
-    /// Quarantined since, after a fight.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quarantined: Option<Timestamp>,
-    /// Does not converge.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub differing: Option<Differing>,
-    /// Last changed by an unapproved promotion; counts in the window.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed: Option<Timestamp>,
-    /// Last deleted by an unapproved promotion; counts in the window.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deleted: Option<Timestamp>,
-}
-
-impl Trouble {
-    /// Tells whether there is nothing to remember.
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What is remembered of one resource.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Resource {
-    /// What was accepted; absent for what is only remembered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<Accepted>,
-    /// The rest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<Box<Trouble>>,
-}
-
-/// Where an operation of a rollout stands.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum OpState {
-    /// Not yet written.
-    Pending,
-    /// Its budget is reserved: it is being written, or was when the process died.
-    Reserved,
-    /// Written.
-    Done,
-}
-
-/// One operation of a rollout and its state.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct RolloutOp {
-    /// What is done.
-    pub op: Op,
-    /// How far it is.
-    pub state: OpState,
-}
-
-/// What exempts a rollout from limits (`GUARDS.md` 5.4, 5.5).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Standing {
-    /// It passed every limit.
-    Passed,
-    /// A person approved it.
-    Approved {
-        /// Who.
-        by: Arc<str>,
-        /// The digest they named.
-        digest: Digest,
-    },
-    /// It returns to a state that was good.
-    Return,
-}
-
-/// The batch that is under way or settling.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Batch {
-    /// How many it may hold.
-    pub size: u32,
-    /// What it wrote.
-    pub wrote: Vec<Id>,
-    /// When it was complete and began to settle.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settling: Option<Timestamp>,
-}
-
-/// A plan that passed or was approved, made durable (`GUARDS.md` 1). Its operations are in [`State::rollout_ops`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Rollout {
-    /// The plan's digest.
-    pub digest: Digest,
-    /// The commit that it leads to.
-    pub commit: CommitId,
-    /// The digest of everything that is desired there.
-    pub desired: Digest,
-    /// N at its start.
-    pub n: u32,
-    /// What exempts it.
-    pub standing: Standing,
-    /// When it began.
-    pub started: Timestamp,
-    /// How many operations it has.
-    pub total: u32,
-    /// How many are done.
-    pub done: u32,
-    /// How many operations that do not delete are left.
-    pub writes_left: u32,
-    /// The batch under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub batch: Option<Batch>,
-    /// What the next batch may hold.
-    pub next_batch: u32,
-    /// What it wrote that turned unhealthy.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unhealthy: Vec<Id>,
-    /// Poisoned commits of its range that later ones took back: nothing of them is written.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub skipped: Vec<CommitId>,
 }
 
 /// What was written in the present counted cycle.

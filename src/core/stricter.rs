@@ -46,6 +46,7 @@ impl Guards {
             observe_for,
             local_approval,
             solo,
+            spare_undeclared,
             drift,
         } = self;
         // A longer interval spends the same budget more slowly.
@@ -89,6 +90,7 @@ impl Guards {
             observe_for: longer(*observe_for, other.observe_for, interval),
             local_approval: *local_approval && other.local_approval,
             solo: *solo && other.solo,
+            spare_undeclared: *spare_undeclared || other.spare_undeclared,
             drift: drift.stricter(&other.drift),
         }
     }
@@ -211,6 +213,7 @@ pub fn loosened(old: &Guards, new: &Guards, old_trust: &TrustPolicy, new_trust: 
         observe_for,
         local_approval,
         solo,
+        spare_undeclared,
         drift,
     } = old.stricter(new);
     // Two spellings of one limit are no loosening, so limits are compared by what they allow.
@@ -241,6 +244,7 @@ pub fn loosened(old: &Guards, new: &Guards, old_trust: &TrustPolicy, new_trust: 
         ("observeFor", observe_for != longer(new.observe_for, new.observe_for, interval)),
         ("localApproval", local_approval != new.local_approval),
         ("solo", solo != new.solo),
+        ("target.directory.exclusive", spare_undeclared != new.spare_undeclared),
     ];
     let mut names: Vec<String> =
         found.into_iter().filter(|(_, looser)| *looser).map(|(name, _)| name.to_owned()).collect();

@@ -22,6 +22,9 @@ const PATH_MAX: usize = 4095;
 
 /// Pointers are shorter, by their specification.
 const LFS_MAX: u64 = 1024;
+/// Longest content that may say nothing although it is not empty: what a template that renders nothing leaves is a few line
+/// ends.
+const BLANK_MAX: u64 = 16;
 const LFS_START: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// What was learned of blobs, by object id and kind; objects never change.
@@ -146,14 +149,16 @@ impl<'a> Plain<'a> {
                 if size > self.limits.blob {
                     return Err(Problem::TooLarge { size, cap: self.limits.blob });
                 }
-                if size > LFS_START.len() as u64
-                    && size < LFS_MAX
-                    && self.trees.blob(oid, LFS_MAX)?.starts_with(LFS_START)
-                {
-                    return Err(Problem::LfsPointer);
+                let mut blank = size == 0;
+                if size > LFS_START.len() as u64 && size < LFS_MAX {
+                    if self.trees.blob(oid, LFS_MAX)?.starts_with(LFS_START) {
+                        return Err(Problem::LfsPointer);
+                    }
+                } else if !blank && size <= BLANK_MAX {
+                    blank = self.trees.blob(oid, BLANK_MAX)?.iter().all(u8::is_ascii_whitespace);
                 }
                 let executable = kind == Kind::Executable;
-                let mut vitals = if size > 0 { Vitals::CONTENT } else { Vitals::default() };
+                let mut vitals = if blank { Vitals::default() } else { Vitals::CONTENT };
                 if executable {
                     vitals = vitals.with(Vitals::EXECUTABLE);
                 }

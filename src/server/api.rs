@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::backend::{ApproveRequest, Caller, FreezeRequest, Query, Refusal, ThawRequest, View};
 use super::secrets::{matching, signature};
-use super::{Shared, access, body, reply};
+use super::{Shared, access, alertmanager, body, reply};
 use crate::core::resource::Digest;
 
 /// How far a signed request's time may be from ours (`INTERFACE.md`).
@@ -102,7 +102,13 @@ pub async fn freeze(
     // An empty body freezes everything: freezing is cheap.
     let request: FreezeRequest = match if body.is_empty() { Ok(FreezeRequest::default()) } else { parse(&body) } {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(response) => match alertmanager::request(&body) {
+            Some(Some(request)) => request,
+            Some(None) => {
+                return Json(json!({ "frozen": [], "why": "resolved: whoever may thaw decides" })).into_response();
+            }
+            None => return response,
+        },
     };
     let done = shared.writing(move |backend| {
         if request.until.is_some_and(|until| until <= backend.now()) {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::core::hosting::Named;
 use crate::core::resource::Digest;
 
 /// What the server asks of the controller. Every method may block; the server calls them on threads for that.
@@ -49,6 +50,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Wakes the loop; carries no data, since every cycle reads everything it acts on.
     fn wake(&self);
+
+    /// Wakes the loop for the applications of one repository; returns of how many groups of them.
+    fn wake_for(&self, repository: &Named) -> usize;
 
     /// Remembers durably that something was delivered, and tells whether it had been before; of two that race, one is told no.
     ///

@@ -20,7 +20,10 @@ pub const API: usize = 64 * 1024;
 /// # Errors
 /// The answer to a body that is too large, too slow or broken off.
 pub async fn read(headers: &HeaderMap, body: Body, largest: usize, within: Duration) -> Result<Bytes, Response> {
-    let too_large = || reply::error(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {largest} bytes"));
+    let too_large = || {
+        tracing::warn!(largest, "a body was refused: it is larger than that");
+        reply::error(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {largest} bytes"))
+    };
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > largest) {
         return Err(too_large());
@@ -29,7 +32,13 @@ pub async fn read(headers: &HeaderMap, body: Body, largest: usize, within: Durat
         Ok(Ok(bytes)) => Ok(bytes),
         // What was read is at most `largest`; more than that and a line that broke are not told apart further.
         Ok(Err(_)) if length.is_none() => Err(too_large()),
-        Ok(Err(_)) => Err(reply::error(StatusCode::BAD_REQUEST, "the body broke off")),
-        Err(_) => Err(reply::error(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+        Ok(Err(_)) => {
+            tracing::warn!("a body was refused: it broke off");
+            Err(reply::error(StatusCode::BAD_REQUEST, "the body broke off"))
+        }
+        Err(_) => {
+            tracing::warn!(seconds = within.as_secs(), "a body was refused: it took longer than that");
+            Err(reply::error(StatusCode::REQUEST_TIMEOUT, "the body took too long"))
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Webhooks of hosting services: proved, de-duplicated, and then only a wake-up.
 //!
-//! Nothing of a delivery is read but its proof and its id. What was refused says no more than that; why is in the log.
+//! Nothing of a delivery is read but its proof, its id, its event and which repository it is about, in that order. What was
+//! refused says no more than that; why is in the log.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use super::events::{self, Told};
 use super::secrets::{Secret, SecretFile, matching, signature};
 use super::{Shared, body, reply};
+use crate::core::hosting::Named;
 use crate::core::resource::Digest;
 
 /// The longest id of a delivery that is kept; hosting services send UUIDs.
@@ -50,6 +53,18 @@ impl Service {
                 let Some(token) = first(headers, &["x-gitlab-token"]) else { return false };
                 matching(secrets, |secret| secret.equals(token)).is_some()
             }
+        }
+    }
+
+    /// Reads what a delivery tells; only after its proof.
+    fn told(self, headers: &HeaderMap, body: &[u8]) -> Result<Told, &'static str> {
+        match self {
+            Self::Github => events::hub(first(headers, &["x-github-event"]), body),
+            Self::Gitea => events::hub(
+                first(headers, &["x-gitea-event", "x-forgejo-event", "x-gogs-event", "x-github-event"]),
+                body,
+            ),
+            Self::Gitlab => events::gitlab(body),
         }
     }
 
@@ -102,24 +117,38 @@ pub async fn receive(
         tracing::warn!(%peer, ?service, "a delivery was refused: it carries no proof of a configured secret");
         return reply::error(StatusCode::UNAUTHORIZED, "refused");
     }
-    if service == Service::Github && first(&headers, &["x-github-event"]) == Some("ping") {
-        return (StatusCode::OK, axum::Json(json!({ "pong": true }))).into_response();
-    }
+    let repository = match service.told(&headers, &body) {
+        Ok(Told::Look(repository)) => repository,
+        Ok(Told::Ping) => return (StatusCode::OK, axum::Json(json!({ "pong": true }))).into_response(),
+        // Taken, so that the service does not call it failed; nothing of it is kept.
+        Ok(Told::Nothing) => return (StatusCode::ACCEPTED, axum::Json(json!({ "duplicate": false }))).into_response(),
+        Err(why) => {
+            tracing::warn!(%peer, ?service, why, "a delivery was refused");
+            return reply::error(StatusCode::BAD_REQUEST, "refused");
+        }
+    };
     // Only now: what is refused must not use up an id.
     let Some(id) = service.delivery(&headers, &body) else {
         tracing::warn!(%peer, ?service, "a delivery was refused: it has no usable id");
         return reply::error(StatusCode::BAD_REQUEST, "refused");
     };
-    let known = shared
-        .writing(move |backend| {
-            let known = backend.delivery_seen(&id)?;
-            if !known {
-                backend.wake();
-            }
-            Ok(known)
-        })
-        .await;
-    match known {
+    take(&shared, peer, service, id, repository).await
+}
+
+/// Remembers a delivery, and then wakes whom it concerns.
+async fn take(shared: &Shared, peer: SocketAddr, service: Service, id: String, repository: Named) -> Response {
+    let known = shared.writing(move |backend| {
+        let known = backend.delivery_seen(&id)?;
+        if known {
+            tracing::debug!(%peer, ?service, id, "a delivery was there before: nothing is woken");
+        } else {
+            let groups = backend.wake_for(&repository);
+            let named = repository.path.as_deref().or(repository.urls.first().map(String::as_str));
+            tracing::info!(%peer, ?service, id, repository = named, groups, "a delivery wakes the applications of its repository");
+        }
+        Ok(known)
+    });
+    match known.await {
         Ok(duplicate) => (StatusCode::ACCEPTED, axum::Json(json!({ "duplicate": duplicate }))).into_response(),
         Err(why) => {
             tracing::error!(%peer, ?service, %why, "a delivery could not be taken");

@@ -4,9 +4,11 @@
 //! threads of its own, so that a busy loop does not keep a freeze from being taken, nor a flood of requests a cycle from running.
 
 mod access;
+mod alertmanager;
 mod api;
 mod backend;
 mod body;
+mod events;
 mod hooks;
 mod limits;
 mod listen;

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::*;
+use crate::core::hosting::Named;
+
+mod hooks;
 
 /// A small controller: it remembers what it was asked.
 struct Fake {
@@ -78,6 +81,11 @@ impl Backend for Fake {
 
     fn wake(&self) {
         self.note("wake".to_owned());
+    }
+
+    fn wake_for(&self, repository: &Named) -> usize {
+        self.note(format!("wake {}", repository.path.as_deref().unwrap_or("all")));
+        1
     }
 
     fn delivery_seen(&self, id: &str) -> Result<bool, Refusal> {
@@ -255,90 +263,6 @@ fn why_it_is_not_ready_is_told_to_who_may_read() {
 }
 
 #[test]
-fn a_delivery_wakes_once() {
-    let world = World::new();
-    assert_eq!(world.push("hub", "one", "{}").json()["duplicate"], false);
-    assert_eq!(world.asked(), ["wake"]);
-    assert_eq!(world.push("hub", "one", "{}").json()["duplicate"], true);
-    assert_eq!(world.asked(), Vec::<String>::new());
-    assert_eq!(world.push("hub", "two", "{}").status, 202);
-    assert_eq!(world.asked(), ["wake"]);
-}
-
-#[test]
-fn a_delivery_without_proof_is_refused_without_saying_why() {
-    let world = World::new();
-    let signed_other = format!("sha256={}", hmac("hub", "{\"other\":1}"));
-    let refused = [
-        world.push("wrong", "id", "{}"),
-        world.push("", "id", "{}"),
-        world.ask("POST", "/hooks/github", &[("X-GitHub-Delivery", "id")], "{}"),
-        world.ask(
-            "POST",
-            "/hooks/github",
-            &[("X-GitHub-Delivery", "id"), ("X-Hub-Signature-256", &signed_other)],
-            "{}",
-        ),
-        world.ask("POST", "/hooks/github", &[("X-GitHub-Delivery", "id"), ("X-Hub-Signature", "sha1=00")], "{}"),
-        world.ask("POST", "/hooks/gitlab", &[("X-Gitlab-Token", "hub")], "{}"),
-        world.ask("POST", "/hooks/gitlab", &[], "{}"),
-    ];
-    for answer in refused {
-        assert_eq!((answer.status, answer.body.as_str()), (401, "{\"error\":\"refused\"}"));
-    }
-    // No secret is configured for it, or it is no service: they look alike.
-    assert_eq!(world.ask("POST", "/hooks/gitea", &[("X-Gitea-Signature", &hmac("", "{}"))], "{}").status, 404);
-    assert_eq!(world.ask("POST", "/hooks/bitbucket", &[], "{}").status, 404);
-    assert_eq!(world.asked(), Vec::<String>::new());
-    // What was refused used up no id.
-    assert_eq!(world.push("hub", "id", "{}").json()["duplicate"], false);
-    let unnamed = [("X-Hub-Signature-256", signed_other.as_str())];
-    assert_eq!(world.ask("POST", "/hooks/github", &unnamed, "{\"other\":1}").status, 400, "it has no id");
-}
-
-#[test]
-fn a_ping_wakes_nothing_and_gitlab_is_known_by_its_token() {
-    let world = World::new();
-    let signature = format!("sha256={}", hmac("hub", "{}"));
-    let ping = [("X-GitHub-Event", "ping"), ("X-Hub-Signature-256", signature.as_str())];
-    assert_eq!(world.ask("POST", "/hooks/github", &ping, "{}").status, 200);
-    assert_eq!(world.asked(), Vec::<String>::new());
-    for (id, duplicate) in [("a", false), ("b", false), ("a", true)] {
-        let headers = [("X-Gitlab-Token", "lab"), ("Idempotency-Key", id)];
-        assert_eq!(world.ask("POST", "/hooks/gitlab", &headers, "{}").json()["duplicate"], duplicate, "{id}");
-    }
-    // Without an id, the body is it.
-    for (body, duplicate) in [("{\"a\":1}", false), ("{\"a\":1}", true), ("{\"a\":2}", false)] {
-        assert_eq!(
-            world.ask("POST", "/hooks/gitlab", &[("X-Gitlab-Token", "lab")], body).json()["duplicate"],
-            duplicate
-        );
-    }
-}
-
-#[test]
-fn a_delivery_that_cannot_be_remembered_is_asked_for_again() {
-    let world = World::new();
-    assert_eq!(world.push("hub", "broken", "{}").status, 503);
-    assert_eq!(world.asked(), Vec::<String>::new());
-}
-
-#[test]
-fn a_secret_is_replaced_while_it_runs() {
-    let world = World::new();
-    assert_eq!(world.push("new", "one", "{}").status, 401);
-    std::fs::write(world.dir.path().join("next"), "new\nhub\n").unwrap();
-    std::fs::rename(world.dir.path().join("next"), world.dir.path().join("github")).unwrap();
-    assert_eq!(world.push("new", "one", "{}").status, 202);
-    assert_eq!(world.push("hub", "two", "{}").status, 202);
-    std::fs::write(world.dir.path().join("next"), "new\n").unwrap();
-    std::fs::rename(world.dir.path().join("next"), world.dir.path().join("github")).unwrap();
-    assert_eq!(world.push("hub", "three", "{}").status, 401);
-    std::fs::remove_file(world.dir.path().join("github")).unwrap();
-    assert_eq!(world.push("new", "four", "{}").status, 401, "a secret that is gone lets nobody in");
-}
-
-#[test]
 fn the_freeze_secret_freezes_once_per_signature() {
     let world = World::new();
     let body = "{\"applications\":[\"web\"],\"reason\":\"pager\",\"owner\":\"carol\"}";
@@ -432,17 +356,16 @@ fn a_request_that_fails_inside_takes_nothing_else_along() {
 #[test]
 fn bodies_are_bounded() {
     let world = World::new();
-    let large = "x".repeat(body::DELIVERY + 1);
-    assert_eq!(world.push("hub", "large", &large).status, 413);
-    let fits = "x".repeat(body::DELIVERY);
-    assert_eq!(world.push("hub", "fits", &fits).status, 202);
+    let of = |length: usize| format!("{{\"x\":\"{}\"}}", "x".repeat(length - 8));
+    assert_eq!(world.push("hub", "large", &of(body::DELIVERY + 1)).status, 413);
+    assert_eq!(world.push("hub", "fits", &of(body::DELIVERY)).status, 202);
     // The length is believed before a byte is read, and need not be said.
     let head =
         "POST /api/v1/freeze HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer operator\r\nConnection: close\r\n";
     assert_eq!(world.raw(format!("{head}Content-Length: 999999999999\r\n\r\n").as_bytes()).status, 413);
     let chunk = format!("{:x}\r\n{}\r\n0\r\n\r\n", body::API + 1, "x".repeat(body::API + 1));
     assert_eq!(world.raw(format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunk}").as_bytes()).status, 413);
-    assert_eq!(world.asked(), ["wake"]);
+    assert_eq!(world.asked(), ["wake all"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod harness;
 
 mod attacks;
+mod attacks_git;
 mod bad_disk;
 mod bad_fetch;
 mod bad_input;
@@ -14,6 +15,7 @@ mod chart;
 mod commands;
 mod doctor;
 mod exec_target;
+mod freeze_examples;
 mod incluster;
 mod k8s_act;
 mod k8s_contract;
@@ -43,3 +45,4 @@ mod s14_state;
 mod s15_loosened;
 mod s16_health;
 mod s17_fleet;
+mod webhooks;

@@ -2,7 +2,7 @@
 //!
 //! A deletion that takes a hundred dependants with it is in `k8s_guards`.
 
-use crate::harness::{World, changes};
+use crate::harness::{World, changes, name};
 
 #[test]
 fn s02_a_protected_resource_is_parked_and_the_rest_goes_on() {
@@ -104,4 +104,26 @@ fn s02_a_moved_file_is_no_deletion_of_data() {
     assert!(!codes.contains("delete_halt"), "moves were counted as deletions: {codes:?}");
     world.converge("web");
     world.assert_converged("web");
+}
+
+#[test]
+fn s02_what_becomes_protected_while_its_deletion_is_under_way_stays() {
+    let mut world = World::new();
+    world.repo.fill("", 0..100);
+    world.baseline();
+    let before = world.tree("web");
+    world.repo.drop("", 0..10);
+    world.repo.publish("drop ten");
+    world.counted_cycle();
+    let gone = changes(&before, &world.tree("web")).deleted;
+    assert!(!gone.is_empty() && gone.len() < 10, "the rollout is not under way: {gone:?}");
+    let kept = (0..10).map(name).find(|name| world.exists("web", name)).expect("one is still there");
+
+    world.app("web").guard(&format!("protected: [{kept}]"));
+    world.counted_cycles(12);
+    assert!(world.exists("web", &kept), "a deletion that was under way passed over the protection");
+    assert_eq!(changes(&before, &world.tree("web")).deleted.len(), 9);
+    let status = world.status("web");
+    assert_eq!((status.list("/parked")[0]["resource"].as_str(), status.latch("PLAN")), (Some(&*kept), None));
+    world.assert_printed(&[&kept, "protected", "holdfast approve"]);
 }

@@ -1,5 +1,6 @@
 //! 13. Small inventories, zeros, and a large first sync.
 
+use crate::harness::git::at;
 use crate::harness::{World, changes, content, name};
 
 /// Makes `n` resources, then deletes `deleted` of them while another is added, so that desired never becomes empty.
@@ -124,6 +125,22 @@ fn s13_two_groups_emptied_whole_are_held() {
     assert!(!world.exists("web", "one/f000.conf"));
 }
 
+#[test]
+fn s13_two_groups_whose_files_are_all_emptied_are_held() {
+    let world = World::new();
+    world.repo.fill("one", 0..3).fill("two", 3..6).fill("", 10..100);
+    world.baseline();
+    let before = world.tree("web");
+    for (folder, number) in [("one", 0), ("one", 1), ("one", 2), ("two", 3), ("two", 4), ("two", 5)] {
+        world.repo.write(&at(folder, number), "");
+    }
+    world.repo.publish("empty two applications");
+    world.counted_cycles(2);
+    world.assert_unchanged("web", &before);
+    let status = world.assert_latch("web", "PLAN", &["group_halt"]);
+    assert!(!status.latches()["PLAN"].contains("delete_halt"), "six of ninety-six are within nine");
+}
+
 /// Makes a world with one guard set, and ten resources.
 fn guarded(line: &str) -> World {
     let mut world = World::new();
@@ -239,6 +256,24 @@ fn s13_emptying_files_is_deleting_them() {
     world.assert_unchanged("web", &before);
     let status = world.assert_latch("web", "PLAN", &["delete_halt"]);
     assert_eq!(status.number("/plan/deletes"), 7);
+}
+
+#[test]
+fn s13_leaving_nothing_but_line_ends_is_deleting_too() {
+    let world = World::new();
+    world.repo.fill("", 0..60).write("sudoers", "root ALL=(ALL) ALL\n");
+    world.baseline();
+    let before = world.tree("web");
+    for number in 0..7 {
+        world.repo.write(&name(number), "\n");
+    }
+    world.repo.write("sudoers", " \n\n");
+    world.repo.publish("a template that renders nothing");
+    world.counted_cycles(2);
+    world.assert_unchanged("web", &before);
+    let status = world.assert_latch("web", "PLAN", &["delete_halt"]);
+    assert_eq!(status.number("/plan/deletes"), 7);
+    assert_eq!(status.list("/parked")[0]["resource"], "sudoers");
 }
 
 #[test]

@@ -126,6 +126,34 @@ fn s15_a_signer_whom_the_configuration_adds_does_not_count_before_that_is_approv
 }
 
 #[test]
+fn s15_a_directory_that_becomes_exclusive_loses_nothing_before_that_is_approved() {
+    let mut world = world();
+    for file in ["keys.pem", "notes.txt", "logs/today"] {
+        world.edit_live("web", file, "not in the repository\n");
+    }
+    let before = world.tree("web");
+    world.app("web").directory("exclusive: true");
+    world.counted_cycles(2);
+    world.advance(45);
+    world.counted_cycles(3);
+    world.assert_unchanged("web", &before);
+    let status = world.status("web");
+    let loosened = status.at("/configuration/loosened").to_string();
+    assert!(loosened.contains("target.directory.exclusive"), "{:#}", status.0);
+    world.assert_printed(&["exclusive", "holdfast approve"]);
+
+    // Approved, they are drift as in any exclusive directory: announced, and taken away after the grace.
+    world.approve("web", status.text("/configuration/digest")).ok();
+    world.counted_cycles(2);
+    world.assert_unchanged("web", &before);
+    assert_eq!(world.status("web").number("/drift/extra"), 3);
+    world.advance(45);
+    world.counted_cycles(3);
+    assert!(!world.exists("web", "keys.pem") && !world.exists("web", "logs/today"));
+    world.assert_converged("web");
+}
+
+#[test]
 fn s15_a_signer_who_was_taken_off_the_list_is_off_at_once() {
     let mut world = World::new();
     world.app("web").trust(&format!("signers: [{}, {}]", address("alice"), address("dave")));

@@ -272,7 +272,7 @@ pub struct RawDirectory {
     /// The directory.
     #[schemars(required)]
     pub root: Option<String>,
-    /// Whether files that nothing declares are reported as drift rather than invisible. Default `false`.
+    /// Whether files that nothing declares are drift, and so removed after the grace. Default `false`.
     pub exclusive: Option<bool>,
     /// What is run after a batch that wrote a matching file.
     pub reload: Option<Vec<RawReload>>,

@@ -69,7 +69,10 @@ pub(in crate::config) fn application(
     let source = from.as_ref().and_then(|raw| source(&scope.key("source"), raw));
     let target = to.as_ref().and_then(|raw| target(&scope.key("target"), raw));
     match &target {
-        Some(Target::Directory(_)) => identities_of_a_directory(&scope, &guards),
+        Some(Target::Directory(directory)) => {
+            guards.spare_undeclared = !directory.exclusive;
+            identities_of_a_directory(&scope, &guards);
+        }
         Some(Target::Kubernetes(_) | Target::Exec(_)) => guards.rate = guards.rate.or(Some(Some(RATE))),
         None => {}
     }

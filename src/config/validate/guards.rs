@@ -84,6 +84,7 @@ pub(super) fn guards(scope: &Scope<'_>, raw: &RawGuards, base: Guards) -> Guards
             .unwrap_or(base.observe_for),
         local_approval: local_approval.unwrap_or(base.local_approval),
         solo: solo.unwrap_or(base.solo),
+        spare_undeclared: base.spare_undeclared,
         drift: base.drift,
     }
 }

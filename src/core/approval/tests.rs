@@ -69,5 +69,7 @@ fn what_is_forgotten_does_not_come_back_by_its_tag() {
         None,
         "a date in the future would outlive its approval"
     );
+    let ahead = empty.now() - SignedDuration::from_hours(14 * 24) + SignedDuration::from_mins(4);
+    assert_eq!(tag(ahead), None, "made a little ahead of our clock, and used when it was first seen");
     assert_eq!(tag(empty.now()).and_then(|approval| approval.key), Some("SHA256:abc".into()));
 }

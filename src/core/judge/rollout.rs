@@ -63,6 +63,8 @@ impl Judge<'_> {
         }
         let comparison = self.comparison();
         let parked = plan.parked.iter().map(|parked| &parked.op);
+        // What had an approval of its own is parked again once that is used. What became protected since had none.
+        let protected: BTreeSet<&Id> = parked.clone().filter(|op| op.nature.protected).map(|op| &op.id).collect();
         let held = comparison.conflicts.iter().map(|conflict| &conflict.op);
         let now: BTreeMap<&Id, &Op> = plan.ops.iter().chain(parked).chain(held).map(|op| (&op.id, op)).collect();
         let unread: BTreeSet<&Id> = comparison.unread.iter().map(|(id, _)| id).collect();
@@ -76,6 +78,7 @@ impl Judge<'_> {
                 let same = now
                     .get(&op.id)
                     .is_some_and(|current| current.verb == op.verb && current.to == op.to && live(current) == live(op));
+                let same = same && (op.nature.protected || !protected.contains(&op.id));
                 !same && !unobserved && !unread.contains(&op.id) && !self.already_done(op)
             })
             .map(|op| &op.id)

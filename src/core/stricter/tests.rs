@@ -63,14 +63,15 @@ fn observe() -> impl Strategy<Value = ObserveFor> {
 /// Arbitrary guards; each tuple is as long as proptest allows.
 fn guards() -> impl Strategy<Value = Guards> {
     let limits = (limit(), limit(), limit(), limit(), limit(), limit());
-    let flags = any::<[bool; 6]>();
+    let flags = any::<[bool; 7]>();
     let times = (time(), time(), time(), time(), time());
     let growth = prop::option::of((0..4_u32, 0..4_u32, 0..4_u32));
     let rest = (words(), spans(), spans(), spans(), rate(), observe(), drift(), 0..5_u32);
     (limits, flags, times, growth, prop::option::of((0..4_u32, 0..4_u32)), rest).prop_map(
         |(limits, flags, times, growth, groups, rest)| {
             let (delete_halt, change_halt, bump_halt, drift_halt, write_cap, delete_cap) = limits;
-            let [observe, empty_desired_halts, protected_defaults, hold, local_approval, solo] = flags;
+            let [observe, empty_desired_halts, protected_defaults, hold, local_approval, solo, spare_undeclared] =
+                flags;
             let (interval, backoff_initial, backoff_max, settle, approval_ttl) = times;
             let (protected, window_deletes, window_changes, fight, rate, observe_for, drift, failures) = rest;
             Guards {
@@ -100,6 +101,7 @@ fn guards() -> impl Strategy<Value = Guards> {
                 observe_for,
                 local_approval,
                 solo,
+                spare_undeclared,
                 drift,
             }
         },
@@ -185,6 +187,7 @@ fn each_parameter_is_named_when_it_gets_looser() {
         observe_for: ObserveFor::Time(Duration::from_secs(1)),
         local_approval: true,
         solo: true,
+        spare_undeclared: false,
         drift: DriftPolicies {
             missing: DriftPolicy::Adopt,
             tamper: DriftPolicy::Adopt,
@@ -194,7 +197,7 @@ fn each_parameter_is_named_when_it_gets_looser() {
             ignore: vec![ignored],
         },
     };
-    let old = Guards { local_approval: false, ..old };
+    let old = Guards { local_approval: false, spare_undeclared: true, ..old };
     let trust = TrustPolicy {
         match_: Match::Committer,
         signers: vec!["a".into()],

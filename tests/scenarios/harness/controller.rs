@@ -103,6 +103,14 @@ impl<'a> Controller<'a> {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// Returns the most memory that it ever held, in bytes.
+    #[track_caller]
+    pub fn peak_memory(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the system tells");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("it is a number") * 1024
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub fn kill(mut self) {
         self.child.kill().expect("the controller can be killed");

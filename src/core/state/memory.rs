@@ -1,0 +1,141 @@
+//! What is remembered of one resource: its accepted state, and its troubles.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::core::commit::CommitId;
+use crate::core::resource::{Digest, Nature};
+
+/// What was accepted of a resource.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// The desired digest.
+    pub desired: Digest,
+    /// The live digest seen together with it.
+    pub live: Digest,
+    /// A commit that renders it.
+    pub commit: CommitId,
+    /// The file that declares it.
+    pub origin: Arc<str>,
+    /// What the rules need to know of it.
+    pub nature: Nature,
+    /// When this controller created it, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// Its rank.
+    #[serde(default)]
+    pub rank: u8,
+}
+
+/// Drift as it was first seen.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftMark {
+    /// What is there instead; absent when it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Digest>,
+    /// When this value was first seen.
+    pub since: Timestamp,
+    /// When the resource first differed, whatever its values since.
+    pub first: Timestamp,
+    /// When people were last told of this value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Timestamp>,
+}
+
+/// Failed attempts to write a resource (`GUARDS.md` 7).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Breaker {
+    /// Failed attempts in a row.
+    pub attempts: u32,
+    /// No attempt before this time.
+    pub next: Timestamp,
+    /// Whether only a probe passes now and then.
+    pub open: bool,
+    /// What the last attempt said.
+    pub reason: Arc<str>,
+}
+
+/// A mark of a person's that keeps a resource from being written.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// Who.
+    pub by: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; absent means until released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// A resource that does not converge.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Differing {
+    /// Since when.
+    pub since: Timestamp,
+    /// Counted cycles so far.
+    pub cycles: u32,
+    /// The counted cycle that was last added.
+    pub at: u64,
+    /// Whether people were told.
+    #[serde(default)]
+    pub alerted: bool,
+    /// Why, in one word: `failed`, `held`, `fought`, `pending`, …
+    pub why: Arc<str>,
+}
+
+/// What is remembered of one resource beyond what was accepted; most have none.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// Live drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftMark>,
+    /// Failed writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
+    /// A hold by a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Automated reverts, within the longest fight window.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reverts: Vec<Timestamp>,
+    /// Quarantined since, after a fight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<Timestamp>,
+    /// Does not converge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differing: Option<Differing>,
+    /// Last changed by an unapproved promotion; counts in the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Timestamp>,
+    /// Last deleted by an unapproved promotion; counts in the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Timestamp>,
+}
+
+impl Trouble {
+    /// Tells whether there is nothing to remember.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is remembered of one resource.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Resource {
+    /// What was accepted; absent for what is only remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+    /// The rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Box<Trouble>>,
+}
