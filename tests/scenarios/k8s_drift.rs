@@ -54,6 +54,113 @@ fn k8s_many_kinds_show_no_drift_over_many_cycles() {
         let drift = place.status("web").at("/drift").clone();
         assert_eq!((&drift["changed"], &drift["missing"]), (&json!(0), &json!(0)), "{:#}", self::drift(&place));
     }
+    assert_every_change_is_seen(&place);
+}
+
+/// Changes one declared value of every object, as far as the server lets somebody, and asserts that each is told.
+#[track_caller]
+fn assert_every_change_is_seen(place: &Place) {
+    let parent = place.api().get(&place.path("holdfast-web")).expect("the parent is there");
+    let set = parent["metadata"]["labels"]["applyset.kubernetes.io/id"].as_str().expect("it has an id");
+    let kinds = parent["metadata"]["annotations"]["applyset.kubernetes.io/contains-group-kinds"].as_str().unwrap();
+    let listed = place.cluster.kubectl(&[
+        "get",
+        kinds,
+        "-A",
+        "-o",
+        "json",
+        "--show-managed-fields",
+        "-l",
+        &format!("applyset.kubernetes.io/part-of={set}"),
+    ]);
+    let objects: Value = serde_json::from_str(&listed).expect("kubectl prints JSON");
+    let mut changed = Vec::new();
+    for object in objects["items"].as_array().expect("there are some") {
+        let name = object["metadata"]["name"].as_str().expect("it has a name");
+        let entries = object["metadata"]["managedFields"].as_array().expect("it has managers").iter();
+        // What a controller copies takes our label along.
+        let Some(ours) = entries.into_iter().find(|entry| entry["manager"] == "holdfast") else { continue };
+        let mut leaves = Vec::new();
+        owned_leaves(&ours["fieldsV1"], object, &mut Vec::new(), &mut leaves);
+        let kind = object["kind"].as_str().expect("it has a kind");
+        let api = object["apiVersion"].as_str().expect("it has a version");
+        let typed = format!("{}.{}", kind.to_lowercase(), api.split_once('/').map_or("", |(group, _)| group));
+        let named = [typed.trim_end_matches('.'), name, "-n", &place.namespace];
+        let taken = leaves.into_iter().any(|patch| {
+            let patch = patch.to_string();
+            let arguments =
+                [&["patch"], &named[..], &["--type=merge", "--field-manager=some-operator", "-p", &patch]].concat();
+            place.cluster.try_kubectl(&arguments)
+        });
+        if taken {
+            changed.push(format!("{kind}/{name}"));
+        }
+    }
+    place.counted_cycle();
+    let drift = drift(place).to_string();
+    let missed: Vec<_> = changed
+        .iter()
+        .filter(|one| {
+            let (kind, name) = one.split_once('/').expect("it was put together so");
+            !drift.contains(&format!("/{kind}/{}/{name}\"", place.namespace))
+                && !drift.contains(&format!("/{kind}//{name}\""))
+        })
+        .collect();
+    assert!(missed.is_empty(), "not told: {missed:?}\n{drift}");
+    assert!(changed.len() >= 25, "only {changed:?} could be changed");
+}
+
+/// Makes a change of each value that is ours and not inside of a list.
+fn owned_leaves(fields: &Value, live: &Value, at: &mut Vec<String>, out: &mut Vec<Value>) {
+    for (name, below) in fields.as_object().into_iter().flatten() {
+        let Some(name) = name.strip_prefix("f:") else { continue };
+        let value = &live[name];
+        at.push(name.to_owned());
+        if below.as_object().is_some_and(serde_json::Map::is_empty) {
+            let other = match value {
+                Value::String(text) if text.parse::<i64>().is_ok() => Some(json!("7")),
+                Value::String(text) => Some(json!(format!("{text}x"))),
+                Value::Number(number) => Some(json!(number.as_i64().unwrap_or(1) + 1)),
+                Value::Bool(value) => Some(json!(!value)),
+                Value::Array(_) | Value::Object(_) => Some(Value::Null),
+                Value::Null => None,
+            };
+            out.extend(other.map(|other| at.iter().rev().fold(other, |inner, name| json!({ name.as_str(): inner }))));
+        } else {
+            owned_leaves(below, value, at, out);
+        }
+        at.pop();
+    }
+}
+
+#[test]
+fn k8s_admission_that_rewrites_what_is_declared_makes_no_drift_without_end() {
+    let place = Place::new();
+    let name = place.namespace.clone();
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": {"name": name}, "spec": {
+        "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+        "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}},
+        "matchConditions": [{"name": "ours", "expression": "has(object.data) && 'value' in object.data"}],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'replace', path: '/data/value', value: 'rewritten'}]"}}]}});
+    place.api().create("/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies", &policy);
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding", "metadata": {"name": name}, "spec": {"policyName": name}});
+    place.api().create("/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings", &binding);
+    let probe = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}, "data": {"value": "x"}});
+    place.cluster.until("the policy is in force", |api| {
+        let path = format!("/api/v1/namespaces/{name}/configmaps?dryRun=All");
+        (api.ask("POST", &path, "application/json", Some(&probe)).1["data"]["value"] == "rewritten").then_some(())
+    });
+    place.config_maps(0..6, "one").publish("six");
+    assert!(place.held().values().all(|value| value == "rewritten"));
+    let before = place.versions(&format!("/api/v1/namespaces/{name}/configmaps"));
+    place.assert_steady(4);
+    place.config_maps(0..2, "two").publish("a change that admission undoes");
+    place.assert_steady(2);
+    let mut after = place.versions(&format!("/api/v1/namespaces/{name}/configmaps"));
+    after.retain(|of, _| before.contains_key(of) && !of.contains("holdfast-web"));
+    assert!(after.iter().all(|(of, version)| before[of] == *version), "written again and again");
+    place.api().delete(&format!("/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings/{name}"));
 }
 
 #[test]

@@ -193,6 +193,25 @@ fn k8s_s10_a_freeze_stops_everything_but_looking_and_an_unsigned_removal_does_no
 }
 
 #[test]
+fn k8s_s10_a_freeze_in_the_middle_of_an_apply_stops_it_at_the_next_object() {
+    let mut place = sixty();
+    place.app("web").guard("rate: { perSecond: 4, burst: 1 }");
+    place.counted_cycle();
+    place.config_maps(0..12, "two").repo.publish("twelve updates");
+    let two = || place.held().values().filter(|value| *value == "two").count();
+    std::thread::scope(|scope| {
+        let cycle = scope.spawn(|| place.counted_cycle());
+        place.cluster.until("some are written", |_| (two() >= 3).then_some(()));
+        fs::write(place.dir().join("state/FREEZE"), "reason: by hand\n").expect("the freeze is written");
+        cycle.join().expect("the cycle ends");
+    });
+    let written = two();
+    assert!((3..12).contains(&written), "{written} of twelve");
+    place.assert_latch("web", "FREEZE", &[]);
+    assert_untouched(&place, 2);
+}
+
+#[test]
 fn k8s_s11_an_approved_rollout_goes_on_and_is_cancelled_when_something_unwritten_moves() {
     let mut place = sixty();
     place.app("web").guard("writeCap: 6");

@@ -29,6 +29,8 @@ mod rehearse;
 mod retry;
 mod set;
 mod status;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod write;
 

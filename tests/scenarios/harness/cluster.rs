@@ -187,19 +187,28 @@ impl Cluster {
         });
     }
 
+    /// Runs kubectl as the administrator; tells whether it was let.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> bool {
+        self.run_kubectl(arguments).status.success()
+    }
+
     /// Runs kubectl as the administrator; returns what it printed.
     #[track_caller]
     pub fn kubectl(&self, arguments: &[&str]) -> String {
-        let ran = Command::new(program("kubectl"))
+        let ran = self.run_kubectl(arguments);
+        assert!(ran.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("kubectl prints text")
+    }
+
+    fn run_kubectl(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(program("kubectl"))
             .env_clear()
             .env("HOME", &self.dir)
             .env("KUBECONFIG", self.kubeconfig())
             .args(arguments)
             .stdin(Stdio::null())
             .output()
-            .expect("kubectl runs");
-        assert!(ran.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).expect("kubectl prints text")
+            .expect("kubectl runs")
     }
 
     /// Waits until something holds, and returns it.
