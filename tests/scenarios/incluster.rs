@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::apiserver::{Cluster, cluster};
+use crate::harness::http::{free_port, request};
 use crate::harness::{Controller, World, copy, keys};
 
 /// What the Controller's document says; Applications of tests may name directories.
@@ -201,7 +202,10 @@ fn last_cycle(world: &World) -> u64 {
 #[test]
 fn what_is_wrong_with_one_application_is_told_in_it_and_stops_no_other() {
     let cluster = cluster();
-    let world = world(&cluster);
+    let mut world = world(&cluster);
+    let port = free_port();
+    let text = controller_document(&world, &cluster, &cluster.kubeconfig(), "state");
+    world.raw_config(&format!("{text}  listen: 127.0.0.1:{port}\n"));
     let mut controller = world.controller();
     let mut wrong = application(&world, "wrong");
     // What only the controller can know: the server takes it.
@@ -223,6 +227,15 @@ fn what_is_wrong_with_one_application_is_told_in_it_and_stops_no_other() {
     cluster.apply(&second, &[]).ok();
     let told = until(&mut controller, &cluster, "second", "the second is refused", |second| is(second, "Stalled"));
     assert!(told["status"]["errors"][0]["what"].as_str().is_some_and(|what| what.contains("web")), "{told:#}");
+
+    // What cannot be opened is told too, and keeps nobody from being ready.
+    let mut missing = application(&world, "missing");
+    missing["spec"]["source"]["url"] = json!("https://git.invalid/acme/fleet.git");
+    missing["spec"]["source"]["caFile"] = json!(world.dir().join("missing.crt"));
+    cluster.apply(&missing, &[]).ok();
+    let told = until(&mut controller, &cluster, "missing", "it is told", |missing| is(missing, "Stalled"));
+    assert!(told["status"]["errors"][0]["what"].as_str().is_some_and(|what| what.contains("missing.crt")), "{told:#}");
+    controller.until("it is ready", || request(port, "GET", "/readyz", &[], "").filter(|answer| answer.status == 200));
 
     // Mended, it goes on.
     fs::create_dir(root(&world, "wrong")).expect("the root is made");

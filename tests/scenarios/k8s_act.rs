@@ -235,3 +235,45 @@ fn k8s_an_object_that_moves_to_another_application_is_handed_over_untouched() {
     settle();
     assert_eq!(object()["data"], json!({"value": "two"}));
 }
+
+#[test]
+fn k8s_an_impersonated_account_of_one_namespace_is_enough() {
+    let mut place = Place::new();
+    let (user, _) = place.cluster.user(&place.namespace);
+    let account = user.rsplit(':').next().expect("a user has a name").to_owned();
+    let verbs = json!(["get", "list", "watch", "create", "patch", "update", "delete"]);
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps", "secrets"], "verbs": verbs}]);
+    let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", place.namespace);
+    place.api().create(&format!("{rbac}/roles"), &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "deployer"}, "rules": rules}));
+    place.api().create(&format!("{rbac}/rolebindings"), &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "deployer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"}, "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": place.namespace}]}));
+    let target = place.app("web").kubernetes.clone().expect("it is a cluster");
+    place.app("web").kubernetes = Some(target.replace(" }", &format!(", serviceAccount: {account} }}")));
+    place.repo.write(
+        "s.yaml",
+        &format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: s, namespace: {} }}\nstringData: {{ key: value }}\n",
+            place.namespace
+        ),
+    );
+    place.config_maps(0..6, "one").publish("two kinds");
+    place.assert_steady(2);
+    place.api().delete(&place.path("c001"));
+    place.config_maps(2..3, "two").drop_maps(5..6).publish("an update and a deletion");
+    let held = place.held();
+    assert_eq!((held.len(), held["c001"].as_str(), held["c002"].as_str()), (5, "one", "two"));
+    let mut controller = place.controller();
+    let log = place.dir().join("controller.log");
+    controller.until("it says that nothing wakes it", || {
+        std::fs::read_to_string(&log)
+            .ok()
+            .filter(|log| log.contains("not watched") && log.contains("cannot be watched"))
+    });
+    assert!(controller.stop().success());
+    // What the account may not touch is not written as somebody else.
+    place.repo.write("role.yaml", &format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{ name: more, namespace: {} }}\nrules: []\n", place.namespace));
+    place.repo.publish("more rights");
+    place.counted_cycles(3);
+    assert!(place.api().get(&format!("{rbac}/roles/more")).is_none());
+    assert!(place.everything_said("web").contains(&user), "who may not is not told");
+}

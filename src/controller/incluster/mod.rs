@@ -155,9 +155,11 @@ impl Cluster {
         }
         let applications: Vec<Application> = wanted.iter().map(|(_, app)| app.clone()).collect();
         snapshot::write(&self.snapshot, wanted.iter().map(|(found, _)| resource(found)));
-        current.set_applications(applications.clone());
         self.herald.follow(&wanted.iter().map(|(found, _)| *found).collect::<Vec<_>>());
         let unopened = roster.take_up(&applications);
+        // One that cannot be opened is told in its status; it must not keep the pod from being ready.
+        let opens = |app: &Application| !unopened.iter().any(|(name, _)| *name == app.name);
+        current.set_applications(applications.into_iter().filter(opens).collect());
         for (found, errors) in wrong {
             self.herald.invalid(found, &projection::spec_errors(&errors));
         }

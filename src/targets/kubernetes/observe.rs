@@ -73,6 +73,8 @@ struct Rows {
     rest: Vec<(Id, Live)>,
     /// As of when the kind was listed.
     revision: Option<(Arc<Kind>, String)>,
+    /// Why it could not be listed in all namespaces at once: then it cannot be watched either.
+    apart: Option<(Arc<str>, Arc<str>)>,
 }
 
 /// What was seen of all objects.
@@ -80,6 +82,8 @@ struct Rows {
 pub(super) struct Sights {
     pub(super) live: Vec<(Id, Live)>,
     pub(super) revisions: Vec<(Arc<Kind>, String)>,
+    /// Kinds that are listed namespace by namespace, and why.
+    pub(super) apart: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// Reads these objects, sorted by identity and each once; what was seen is remembered.
@@ -106,7 +110,7 @@ pub(super) async fn observe(shared: &Shared, known: &mut Known, ids: &[&Id]) -> 
     let (shared_known, kinds): (&Known, Vec<Expected<'_>>) = (known, kinds.into_values().collect());
     let read = kinds.iter().map(|expected| expected.read(shared, shared_known));
     let rows: Vec<Rows> = futures::stream::iter(read).buffer_unordered(AT_ONCE).collect().await;
-    let mut found = Sights { live, revisions: Vec::new() };
+    let mut found = Sights { live, ..Sights::default() };
     let mut remembered = HashMap::with_capacity(ids.len());
     for rows in rows {
         for (id, seen) in rows.seen {
@@ -115,6 +119,7 @@ pub(super) async fn observe(shared: &Shared, known: &mut Known, ids: &[&Id]) -> 
         }
         found.live.extend(rows.rest);
         found.revisions.extend(rows.revision);
+        found.apart.extend(rows.apart);
     }
     known.remember(remembered);
     found.live.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -135,7 +140,8 @@ impl Expected<'_> {
                 Vec::new()
             }
             // Whoever may not look everywhere may look where it belongs.
-            Err(Unlisted::Forbidden(_)) if self.kind.namespaced => {
+            Err(Unlisted::Forbidden(why)) if self.kind.namespaced => {
+                rows.apart = Some((self.kind.kind.clone(), why.into()));
                 let mut namespaces: Vec<Option<&str>> = self.objects.keys().map(|(place, _)| Some(*place)).collect();
                 namespaces.dedup();
                 namespaces

@@ -44,6 +44,8 @@ pub(super) struct Board {
 struct Posted {
     /// Each kind, and as of when it was listed.
     kinds: BTreeMap<KindName, Listed>,
+    /// Kinds that are not listed in all namespaces at once, and why.
+    apart: Vec<(Arc<str>, Arc<str>)>,
     /// By uid.
     pulses: HashMap<Arc<str>, Digest>,
 }
@@ -56,10 +58,15 @@ struct Listed {
 
 impl Board {
     /// Posts what was just observed.
-    pub(super) fn observed<'a>(&self, lists: Vec<(Arc<Kind>, String)>, seen: impl Iterator<Item = &'a Seen>) {
+    pub(super) fn observed<'a>(
+        &self,
+        lists: Vec<(Arc<Kind>, String)>,
+        apart: Vec<(Arc<str>, Arc<str>)>,
+        seen: impl Iterator<Item = &'a Seen>,
+    ) {
         let pulses = seen.map(|seen| (seen.uid.clone(), seen.pulse)).collect();
         let kinds = lists.into_iter().map(|(kind, at)| (kind.kind_name(), Listed { kind, at })).collect();
-        *self.lock() = Posted { kinds, pulses };
+        *self.lock() = Posted { kinds, apart, pulses };
         self.changed.notify_waiters();
     }
 
@@ -96,6 +103,7 @@ pub struct Watcher {
 /// A watch, until dropped.
 #[derive(Debug)]
 pub struct Watch {
+    shared: Arc<Shared>,
     state: Refused,
     task: tokio::task::JoinHandle<()>,
 }
@@ -109,8 +117,12 @@ impl Drop for Watch {
 impl Watch {
     /// Returns what the watch is worth now.
     pub fn state(&self) -> WatchState {
-        let refused = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match refused.iter().next() {
+        let apart = self.shared.board.lock().apart.first().cloned();
+        let refused = || {
+            let refused = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.iter().next().map(|(kind, why)| (kind.clone(), why.clone()))
+        };
+        match apart.or_else(refused) {
             None => WatchState::Watching,
             Some((kind, why)) => WatchState::Polling(format!("{kind} cannot be watched: {why}").into()),
         }
@@ -137,7 +149,7 @@ impl Watcher {
         }
         let follow = Follow { shared: self.shared.clone(), state: state.clone(), wake };
         let task = runtime().spawn(follow.all());
-        Watch { state, task }
+        Watch { shared: self.shared.clone(), state, task }
     }
 }
 
