@@ -77,14 +77,15 @@ impl Judge<'_> {
     fn start_promotion(&mut self, goal: Goal<'_>) {
         let mut standing = Standing::Passed;
         if !self.out.to_prefix {
-            if self.returns().is_some() {
-                standing = Standing::Return;
-            }
             // Not spent: it lets all applications go, of which some may not be ready yet.
             if let Some((_, digest)) = &self.inputs.fleet
                 && let Some((by, digest)) = self.approved(digest, None)
             {
                 standing = Standing::Approved { by, digest };
+            }
+            // What exempts it from its own limits, whatever the fleet needed: once in a day, so it must be told.
+            if self.returns().is_some() {
+                standing = Standing::Return;
             }
             if let Some(Standing::Approved { by, digest }) = self.standing_of_plan() {
                 self.out.facts.push(Fact::ApprovalSpent { digest, how: "used".into() });
