@@ -30,6 +30,8 @@ pub fn guards(guards: &mut Guards, focus: Weakened) {
             guards.group_halt = None;
             guards.empty_desired_halts = true;
         }
+        // Shorter than what passes after an approval.
+        Weakened::ApprovalTtl => guards.approval_ttl = std::time::Duration::from_secs(20 * 60),
         Weakened::Return => guards.drift.grace = std::time::Duration::from_secs(60),
         Weakened::Fight | Weakened::Quarantine => {
             guards.drift.grace = std::time::Duration::from_secs(1);
@@ -92,13 +94,18 @@ pub fn happen(world: &mut World, store: usize, app: usize, focus: Weakened) {
             0 => world.push_change(Change::Small, good),
             _ => world.meddle(app, &id(1)),
         },
-        Weakened::ApprovalBinding | Weakened::ApprovalOnce | Weakened::ApprovalOwn | Weakened::ApprovalTtl => {
-            match world.number(3) {
-                0 => world.push_change(Change::Sweep, good),
-                1 => world.push_change(Change::Back, good),
-                _ => world.approve_something(store, app),
+        Weakened::ApprovalTtl => match world.number(3) {
+            0 => world.push_change(Change::Sweep, good),
+            _ => {
+                world.approve_something(store, app);
+                world.pass(25 * 60);
             }
-        }
+        },
+        Weakened::ApprovalBinding | Weakened::ApprovalOnce | Weakened::ApprovalOwn => match world.number(3) {
+            0 => world.push_change(Change::Sweep, good),
+            1 => world.push_change(Change::Back, good),
+            _ => world.approve_something(store, app),
+        },
         Weakened::Anchor => match world.number(3) {
             0 => world.mount(app, false),
             1 => world.mount(app, true),
