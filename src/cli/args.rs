@@ -254,6 +254,15 @@ pub struct Verify {
     pub range: Option<String>,
 }
 
+/// What counts as a resource of a repository that no configuration is about.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RenderAs {
+    /// Each file
+    Files,
+    /// Each object of Kubernetes manifests; files that are none are passed over
+    Manifests,
+}
+
 /// `backtest`
 #[derive(Args, Debug)]
 pub struct Backtest {
@@ -268,6 +277,9 @@ pub struct Backtest {
     /// With --repo: the branch, tag or commit to start from
     #[arg(long, default_value = "HEAD")]
     pub rev: String,
+    /// With --repo: what is a resource; an application has its own
+    #[arg(long, value_enum, default_value_t = RenderAs::Files)]
+    pub render: RenderAs,
     /// Only the newest so many pushes
     #[arg(long)]
     pub last: Option<usize>,

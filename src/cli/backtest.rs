@@ -13,6 +13,8 @@ use crate::clock::MachineClock;
 use crate::config::{self, Application, Config, ConfigErrors, Override};
 use crate::controller::backtest::{Ask, Report, backtest};
 use crate::controller::live::remote_of;
+use crate::controller::rendering;
+use crate::core::effect::Rules;
 use crate::core::guards::{Guards, Limit};
 use crate::git::{self, Mirror, Snapshot, Wanted};
 use crate::render::{self, Renderer};
@@ -24,6 +26,7 @@ struct Place {
     repository: String,
     path: String,
     snapshot: Snapshot,
+    renderer: Renderer,
     ask: Ask,
     /// How the guards are called.
     guards: String,
@@ -37,8 +40,8 @@ pub(super) fn run(cli: &Cli, args: &args::Backtest) -> Done {
     match &args.repo {
         Some(repo) => reports.push(judge(in_repository(repo, args, &overrides, since)?)?),
         None => {
-            if args.path != "." || args.rev != "HEAD" {
-                return Err(Failure::usage("--path and --rev go with --repo; an application has its own"));
+            if args.path != "." || args.rev != "HEAD" || args.render != args::RenderAs::Files {
+                return Err(Failure::usage("--path, --rev and --render go with --repo; an application has its own"));
             }
             let (config, plain) = configs(cli, &overrides)?;
             for (app, before) in chosen(&config, args.app.as_deref())?.into_iter().zip(plain) {
@@ -77,9 +80,8 @@ fn document((place, report): &(Place, Report)) -> Result<serde_json::Value, serd
 }
 
 fn judge(place: Place) -> Result<(Place, Report), Failure> {
-    let renderer = Renderer::new(render::Render::Plain, &place.path, render::Limits::default())?;
     let bar = progress::bar("pushes");
-    let report = backtest(&place.snapshot, &renderer, &place.ask, &mut |done, all| bar.at(done, all))?;
+    let report = backtest(&place.snapshot, &place.renderer, &place.ask, &mut |done, all| bar.at(done, all))?;
     drop(bar);
     Ok((place, report))
 }
@@ -97,6 +99,11 @@ fn in_repository(
     let tip = snapshot
         .revision(&args.rev)
         .map_err(|error| Failure::from(error).hint("name a branch, tag or commit of the repository with --rev"))?;
+    let renderer = Renderer::new(render::Render::Plain, &args.path, render::Limits::default())?;
+    let renderer = match args.render {
+        args::RenderAs::Files => renderer,
+        args::RenderAs::Manifests => renderer.with_rules(Rules::Kubernetes).lenient(),
+    };
     let guards = default_guards(overrides)?;
     let other = compared(&guards, &default_guards(&[])?);
     let repository = std::fs::canonicalize(repo).unwrap_or_else(|_| repo.to_owned()).display().to_string();
@@ -105,6 +112,7 @@ fn in_repository(
         repository,
         path: args.path.clone(),
         snapshot,
+        renderer,
         ask: Ask { tip, guards, other, last: args.last, since, partial: true },
         guards: called("the default guards", &args.set),
     })
@@ -128,6 +136,7 @@ fn of_application(
         repository: app.source.url.clone(),
         path: if app.source.path.is_empty() { ".".to_owned() } else { app.source.path.clone() },
         snapshot: mirror.snapshot()?,
+        renderer: rendering::renderer(app)?,
         ask: Ask {
             tip,
             guards: app.guards.clone(),
