@@ -283,3 +283,50 @@ fn s09_first_use_needs_a_tip_that_verifies_or_an_anchor() {
     world.assert_converged("web");
     assert!(world.everything_said("web").contains(short(&unsigned)), "the anchor is not shown");
 }
+
+/// What `git verify-commit` and `holdfast verify` say of the same commits: where they differ, holdfast is stricter, and the
+/// list is that of docs/signatures.md.
+#[test]
+fn s09_what_git_takes_and_what_is_taken_here_differ_only_where_that_is_documented() {
+    let mut world = World::new();
+    let revoked = world.dir().join("revoked");
+    fs::write(&revoked, format!("{}\n", keys::public("carol"))).expect("the list is written");
+    world.app("web").ssh = vec![format!("revocations: {revoked:?}")];
+    world.app("web").trust(&format!("signers: [{}, {}]", keys::address("alice"), keys::address("erin")));
+    world.repo.fill("", 0..12);
+    world.baseline();
+    let base = world.repo.head();
+    let change = |number: usize| {
+        world.repo.change("", number..number + 1, "omega");
+        world.repo.commit(&format!("change {number}"))
+    };
+    let mut made: Vec<(String, bool, &str)> = vec![
+        (change(0).by("alice"), true, "verified"),
+        (change(1).unsigned_by("alice"), false, "unsigned"),
+        (change(2).by("mallory"), false, "unknown_key"),
+        (change(3).by("carol"), false, "revoked_key"),
+        // Today, with a key that was good until 2024.
+        (change(4).by("erin"), false, "expired_key"),
+        // Stricter: git looks at the commit's own date alone, which whoever has the key can choose.
+        (change(5).dated(1_685_577_600).by("erin"), true, "expired_key"),
+        // Stricter: git takes every principal of the file.
+        (change(6).by("dave"), true, "signer_not_allowed"),
+    ];
+    change(7).by("alice");
+    made.push((world.repo.damage_signature(), false, "bad_signature"));
+    world.repo.push();
+    let options = [
+        "gpg.format=ssh".to_owned(),
+        format!("gpg.ssh.allowedSignersFile={}", world.dir().join("allowed_signers").display()),
+        format!("gpg.ssh.revocationFile={}", revoked.display()),
+    ];
+    let range = format!("{base}..{}", world.repo.head());
+    let said = world.holdfast(&["verify", "web", &range, "--output", "json"]).json();
+    let commits = said["applications"][0]["commits"].as_array().cloned().unwrap_or_default();
+    assert_eq!(commits.len(), made.len(), "{said:#}");
+    for (commit, git, verdict) in &made {
+        let ours = commits.iter().find(|one| one["commit"] == **commit).unwrap_or_else(|| panic!("{commit}: {said:#}"));
+        assert_eq!(ours["verdict"], **verdict, "{ours:#}");
+        assert_eq!(world.repo.git_verifies(&options, commit), *git, "git on what is {verdict} here");
+    }
+}

@@ -88,6 +88,19 @@ impl Repo {
         self.run(&self.work, arguments, &[])
     }
 
+    /// Tells whether git itself takes a commit's signature, with these options.
+    pub fn git_verifies(&self, options: &[String], commit: &str) -> bool {
+        let options = options.iter().flat_map(|option| ["-c", option.as_str()]);
+        let output = Command::new("git")
+            .current_dir(&self.work)
+            .env_clear()
+            .envs(Self::environment(&self.dir))
+            .args(options)
+            .args(["verify-commit", commit])
+            .output();
+        output.expect("git runs").status.success()
+    }
+
     /// Runs git in the work clone as somebody, signing with their ssh key whatever is signed, at the world's time.
     #[track_caller]
     pub fn git_as(&self, who: &str, arguments: &[&str]) -> String {
