@@ -202,3 +202,22 @@ fn health_holds_for_every_tip_that_desires_the_same() {
     world.push("fixed", with(files(0..20, 1), files(0..1, 3)));
     assert!(world.cycle().latch(LatchName::Health).is_none());
 }
+
+#[test]
+fn a_return_that_the_fleet_s_approval_let_go_is_the_one_of_its_day() {
+    let mut world = World::at(files(0..20, 1));
+    world.push("change", with(files(0..20, 1), files(0..10, 2)));
+    for _ in 0..4 {
+        let _ = world.cycle();
+    }
+    assert_eq!(world.state.app.converged, Some(CommitId::new("change")));
+    assert!(world.state.app.returned.is_none());
+    world.fleet = Some((vec![Reason::new("fleet_change", "too many together")], digest(7)));
+    world.push("back", files(0..20, 1));
+    let judgement = world.cycle();
+    assert!(!judgement.may(Purpose::Promote), "the fleet holds it");
+    world.approve(digest(7), "bob@a");
+    let _ = world.cycle();
+    assert_eq!(world.state.app.converged, Some(CommitId::new("back")));
+    assert!(world.state.app.returned.is_some(), "a second one within the day is no return any more");
+}
