@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::resource::Id;
-use crate::core::tree::TreeError;
+use crate::core::tree::{TreeError, show};
 use crate::manifest::ManifestError;
 
 /// Says why a commit does not render. Nothing of it is used then (`GUARDS.md` 2, RENDER).
@@ -175,5 +175,27 @@ impl From<TreeError> for Problem {
             TreeError::TooLarge { oid: _, size, cap } => Self::TooLarge { size, cap },
             other => Self::Tree(other),
         }
+    }
+}
+
+/// What ends a walk over trees: something wrong at a place, or a tree that cannot be read.
+pub(super) enum Fail {
+    At(RenderError),
+    Tree(TreeError),
+}
+
+impl Fail {
+    /// Says where: at the source path, if a tree cannot be read.
+    pub(super) fn at(self, source: &[u8]) -> RenderError {
+        match self {
+            Self::At(error) => error,
+            Self::Tree(error) => RenderError { path: show(source), problem: error.into() },
+        }
+    }
+}
+
+impl From<TreeError> for Fail {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
     }
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::error::Fail;
 use super::sops::Secrets;
 use super::{Limits, Problem, RenderError, WantChange};
 use crate::core::resource::{Id, Want};
-use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
+use crate::core::tree::{Kind, Oid, Side, Trees, Visit, diff, is_freeze, show};
 use crate::manifest::{self, Object};
 
 /// Changes whenever the same tree would render differently.
@@ -132,10 +133,7 @@ impl Objects<'_> {
 
     fn walk(&self, old: Option<Oid>, new: Option<Oid>) -> Result<(Vec<Found>, Vec<Found>), RenderError> {
         let mut walk = Walk { objects: self, started: Instant::now(), entries: 0, old: Vec::new(), new: Vec::new() };
-        diff::<Fail>(self.trees, old, new, &mut walk).map_err(|fail| match fail {
-            Fail::At(error) => error,
-            Fail::Tree(error) => RenderError { path: show(self.path), problem: error.into() },
-        })?;
+        diff::<Fail>(self.trees, old, new, &mut walk).map_err(|fail| fail.at(self.path))?;
         Ok((walk.old, walk.new))
     }
 
@@ -172,18 +170,6 @@ impl Objects<'_> {
         }
         files.insert((oid, json), parsed.clone());
         Ok(parsed)
-    }
-}
-
-/// What ends a walk.
-enum Fail {
-    At(RenderError),
-    Tree(TreeError),
-}
-
-impl From<TreeError> for Fail {
-    fn from(error: TreeError) -> Self {
-        Self::Tree(error)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::error::Fail;
 use super::{Limits, Problem, RenderError, WantChange, identity};
 use crate::core::effect::Rules;
 use crate::core::resource::{Digest, Id, Nature, Vitals, Want};
@@ -84,12 +85,9 @@ impl<'a> Plain<'a> {
         seen: &mut dyn FnMut(&Id, Side, Side),
     ) -> Result<Vec<WantChange>, RenderError> {
         let trees = self.trees;
-        let source = show(self.path);
+        let source = self.path;
         let mut visit = Changes { plain: self, changes: Vec::new(), seen };
-        diff::<Fail>(trees, old, new, &mut visit).map_err(|fail| match fail {
-            Fail::At(error) => error,
-            Fail::Tree(error) => RenderError { path: source, problem: error.into() },
-        })?;
+        diff::<Fail>(trees, old, new, &mut visit).map_err(|fail| fail.at(source))?;
         let mut changes = visit.changes;
         changes.sort_by(|a, b| a.id.cmp(&b.id));
         // A file that becomes a directory of the same name, or back, is two identities; a path is there once.
@@ -189,18 +187,6 @@ impl<'a> Plain<'a> {
             return Ok(());
         };
         Err(RenderError { path: show(self.path), problem })
-    }
-}
-
-/// What ends a comparison.
-enum Fail {
-    At(RenderError),
-    Tree(TreeError),
-}
-
-impl From<TreeError> for Fail {
-    fn from(error: TreeError) -> Self {
-        Self::Tree(error)
     }
 }
 

@@ -18,9 +18,10 @@ pub use kustomize::Kustomize;
 pub(super) use run::Programs;
 pub use run::{Program, is_isolating};
 
+use super::error::Fail;
 use super::{Limits, Problem, RenderError};
 use crate::core::resource::{Digest, Hasher};
-use crate::core::tree::{Kind, Oid, TreeError, Trees, Visit, diff, lookup, show};
+use crate::core::tree::{Kind, Oid, Trees, Visit, diff, lookup, show};
 use crate::manifest::{self, Object};
 
 /// Copies of more than this are refused: a chart or a base is text.
@@ -103,10 +104,7 @@ impl Build<'_> {
             let dir = to.join(os_path(path));
             std::fs::create_dir_all(dir)
                 .map_err(|error| self.fail(Problem::Program(format!("copy the tree: {error}"))))?;
-            diff::<Fail>(self.trees, None, Some(*tree), &mut copy).map_err(|fail| match fail {
-                Fail::At(error) => error,
-                Fail::Tree(error) => self.fail(error.into()),
-            })?;
+            diff::<Fail>(self.trees, None, Some(*tree), &mut copy).map_err(|fail| fail.at(self.path))?;
         }
         Ok(())
     }
@@ -137,18 +135,6 @@ fn join(dir: &[u8], reference: &str) -> Option<Vec<u8>> {
         }
     }
     Some(parts.join(&b'/'))
-}
-
-/// What ends a copy.
-enum Fail {
-    At(RenderError),
-    Tree(TreeError),
-}
-
-impl From<TreeError> for Fail {
-    fn from(error: TreeError) -> Self {
-        Self::Tree(error)
-    }
 }
 
 struct Copy<'a, 'b> {
