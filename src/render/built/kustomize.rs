@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Build, Covered, Program, join, named};
-use crate::core::tree::Kind;
+use super::{Build, Covered, Program, join};
+use crate::core::tree::{Kind, show};
 use crate::manifest::yaml;
 use crate::render::{Problem, RenderError};
 
@@ -89,7 +89,7 @@ pub(super) fn covered(build: &Build<'_>) -> Result<Covered, RenderError> {
         if seen.len() > DIRECTORIES_MAX {
             return Err(build.fail(Problem::TooMany(DIRECTORIES_MAX)));
         }
-        let fail = |problem| RenderError { path: named(&dir), problem };
+        let fail = |problem| RenderError { path: show(&dir), problem };
         let Some((Kind::Tree, tree)) = build.at(&dir)? else {
             return Err(fail(if first { Problem::PathMissing } else { Problem::NotADirectory }));
         };
@@ -121,7 +121,7 @@ pub(super) fn covered(build: &Build<'_>) -> Result<Covered, RenderError> {
 
 /// Returns what a directory's kustomization refers to.
 fn references(build: &Build<'_>, dir: &[u8]) -> Result<Vec<String>, RenderError> {
-    let fail = |problem| RenderError { path: named(dir), problem };
+    let fail = |problem| RenderError { path: show(dir), problem };
     let mut found = None;
     for name in NAMES {
         let path = if dir.is_empty() { name.as_bytes().to_vec() } else { [dir, b"/", name.as_bytes()].concat() };

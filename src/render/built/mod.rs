@@ -11,7 +11,6 @@ mod run;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 pub use helm::Helm;
 pub use kustomize::Kustomize;
@@ -240,9 +239,4 @@ impl<'a> Builder<'a> {
         })?;
         build.parse(&printed)
     }
-}
-
-/// A name that is part of a path of the repository, for messages.
-fn named(path: &[u8]) -> Arc<str> {
-    show(path)
 }
