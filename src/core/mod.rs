@@ -27,6 +27,7 @@ pub mod glob;
 pub mod govern;
 pub mod guard_digest;
 pub mod guards;
+pub mod heads;
 pub mod hosting;
 pub mod judge;
 pub mod last_good;

@@ -60,7 +60,9 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(mirror: Mirror, repo: gix::Repository) -> Self {
+    pub(super) fn new(mirror: Mirror, mut repo: gix::Repository) -> Self {
+        // What reading comes to write, such as merges, is gone with the snapshot.
+        repo.objects.enable_object_memory();
         let shallow = repo.is_shallow().unwrap_or(true);
         Self { mirror: Some(mirror), repo, shallow }
     }
@@ -70,7 +72,8 @@ impl Snapshot {
     /// # Errors
     /// If there is none, or it cannot be opened.
     pub fn open_readonly(path: &Path) -> Result<Self, MirrorError> {
-        let repo = upkeep::open_any(path)?;
+        let mut repo = upkeep::open_any(path)?;
+        repo.objects.enable_object_memory();
         let shallow = repo.is_shallow().unwrap_or(true);
         Ok(Self { mirror: None, repo, shallow })
     }

@@ -1,7 +1,9 @@
 //! Against real repositories, made and served by the installed git.
 
 mod fetching;
+mod heads;
 mod keeping;
+mod merging;
 mod reading;
 mod repo;
 

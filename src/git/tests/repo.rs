@@ -74,6 +74,11 @@ impl Repo {
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
+    /// Runs git, whatever comes of it.
+    pub(super) fn try_git(&self, args: &[&str]) -> std::process::Output {
+        self.command(args).output().unwrap()
+    }
+
     /// Sets the dates of the next commits; each commit is a minute later by itself.
     pub(super) fn at(&self, seconds: i64) -> &Self {
         self.clock.set(seconds);
