@@ -28,6 +28,7 @@ pub mod govern;
 pub mod guard_digest;
 pub mod guards;
 pub mod heads;
+pub mod highs;
 pub mod hosting;
 pub mod judge;
 pub mod last_good;

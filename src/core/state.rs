@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::commit::CommitId;
 use super::freeze::FreezeState;
 use super::guards::{Guards, TrustPolicy};
+use super::highs::Highs;
 use super::reason::Reason;
 use super::resource::{Anchor, Digest, Id};
 pub use memory::{Accepted, Breaker, Differing, DriftMark, Hold, Resource, Trouble};
@@ -250,8 +251,8 @@ pub struct App {
     pub approvals: Vec<Approval>,
     /// Budgets of the present counted cycle.
     pub spent: BTreeMap<Purpose, Spent>,
-    /// Largest inventory by hour (seconds since the epoch, rounded down), within the longest window.
-    pub highs: BTreeMap<i64, u32>,
+    /// The largest inventories lately.
+    pub highs: Highs,
     /// States recorded as converged and healthy.
     pub good: Vec<Good>,
     /// When a return was last begun.
@@ -302,7 +303,6 @@ impl State {
 
     /// Returns the largest inventory within a window that ends now (N of `GUARDS.md` 8).
     pub fn largest(&self, window: std::time::Duration) -> u32 {
-        let from = self.now().as_second() - i64::try_from(window.as_secs()).unwrap_or(i64::MAX / 2) - 3600;
-        self.app.highs.range(from..).map(|(_, n)| *n).max().unwrap_or(0).max(self.inventory())
+        self.app.highs.largest(window, self.now()).max(self.inventory())
     }
 }

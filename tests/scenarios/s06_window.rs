@@ -30,7 +30,9 @@ fn s06_twenty_commits_of_two_per_cent_within_an_hour_halt() {
 
 #[test]
 fn s06_at_the_limit_once_an_hour_the_day_s_window_halts() {
-    let world = World::new();
+    let mut world = World::new();
+    // A number that does not shrink with the inventory.
+    world.app("web").guard("deleteHalt: 10");
     world.repo.fill("", 0..100);
     world.baseline();
     let before = world.tree("web");

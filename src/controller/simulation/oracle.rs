@@ -154,8 +154,8 @@ impl Eye {
 
     /// Returns the largest inventory of a window.
     pub fn largest(&self, window: std::time::Duration, now: Timestamp) -> u32 {
-        // What was measured counts by the hour in which it was.
-        let from = now.as_second() - i64::try_from(window.as_secs()).unwrap_or(i64::MAX / 2) - 2 * 3600;
+        // What was measured counts by the minute in which it was.
+        let from = now.as_second() - i64::try_from(window.as_secs()).unwrap_or(i64::MAX / 2) - 2 * 60;
         let highs = self.highs.iter().filter(|(at, _)| at.as_second() >= from).map(|(_, n)| *n);
         highs.max().unwrap_or(0).max(self.inventory)
     }

@@ -171,9 +171,7 @@ impl Backtest {
         self.state.resources.retain(|_, resource| {
             resource.trouble.as_deref().is_some_and(|trouble| seen(&trouble.changed) || seen(&trouble.deleted))
         });
-        // Larger by two hours than what is asked for: sizes are kept by the hour.
-        let oldest = at.as_second() - longest.as_secs() - 2 * 3600;
-        self.state.app.highs.retain(|hour, _| *hour >= oldest);
+        self.state.app.highs.forget(longest.as_secs(), at);
         if let Some(good) = self.good.iter_mut().find(|good| good.desired == self.desired) {
             good.at = at;
         }
@@ -182,8 +180,7 @@ impl Backtest {
     }
 
     fn high(&mut self, at: Timestamp) {
-        let high = self.state.app.highs.entry(at.as_second().div_euclid(3600) * 3600).or_default();
-        *high = self.had.max(*high);
+        self.state.app.highs.measure(at, self.had);
     }
 
     fn good(&self, desired: Digest, at: Timestamp) -> Option<&Good> {

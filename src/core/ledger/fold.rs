@@ -189,12 +189,10 @@ impl State {
             self.app.watched.cycles += 1;
             self.app.watched.since.get_or_insert(now);
         }
-        let hour = now.as_second().div_euclid(3600) * 3600;
         let n = self.inventory();
-        let high = self.app.highs.entry(hour).or_default();
-        *high = n.max(*high);
+        self.app.highs.measure(now, n);
         // Longer than the longest default window by a day; a longer configured window sees what is left.
-        self.app.highs.retain(|at, _| *at >= hour - REMEMBERED.as_secs());
+        self.app.highs.forget(REMEMBERED.as_secs(), now);
         self.forget(now, touched);
     }
 

@@ -21,7 +21,6 @@ fn a_month_of_names_that_come_and_go_leaves_nothing_behind() {
     let names = world.state.resources.len();
     assert!(names <= 31 + 9, "{names} resources are remembered of 31");
     assert!(world.state.app.good.len() <= 4, "{:?}", world.state.app.good);
-    assert!(world.state.app.highs.len() <= 8 * 24 + 1);
 }
 
 #[test]
