@@ -29,8 +29,8 @@
 //! - [`mod@crate::core`] decides, and does nothing else: no files, no clock, no environment, no threads.
 //! - [`config`] reads what a person writes, and refuses it with all its errors at once.
 //! - [`manifest`] says what Kubernetes objects are, for those that read them and those that write them.
-//! - [`git`], [`signatures`], [`render`], [`targets`], [`store`], [`server`], [`alerts`] and [`cluster`] are the edges. They carry
-//!   out, and know nothing of each other.
+//! - [`git`], [`signatures`], [`render`], [`targets`], [`store`], [`server`], [`alerts`], [`forges`] and [`cluster`] are the edges.
+//!   They carry out, and know nothing of each other.
 //! - [`controller`] joins them; [`cli`] is the commands.
 //! - [`clock`] is the machine's clock, and [`crash`] where the tests end the program in the middle of something.
 //!
@@ -44,6 +44,7 @@ pub mod config;
 pub mod controller;
 pub mod core;
 pub mod crash;
+pub mod forges;
 pub mod git;
 pub mod manifest;
 pub mod process;

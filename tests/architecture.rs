@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("signatures", &["core", "config"]),
     ("cluster", &["core", "config"]),
     ("alerts", &["core", "config"]),
+    ("forges", &["core", "config"]),
     ("server", &["core", "config"]),
     (
         "controller",
@@ -30,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "signatures",
             "cluster",
             "alerts",
+            "forges",
             "server",
         ],
     ),
@@ -46,6 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "signatures",
             "cluster",
             "alerts",
+            "forges",
             "server",
             "controller",
         ],
