@@ -200,6 +200,31 @@ impl Ledger {
         })
     }
 
+    /// Returns what arrived last under every key that begins like this.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn delivered_under(&self, prefix: &str) -> Result<Vec<Delivered>, StoreError> {
+        self.with(|inner| {
+            // The keys that begin with a text are those from it up to the text with a character after all others.
+            let mut select = inner
+                .conn
+                .prepare_cached("SELECT at, json, ref FROM delivered WHERE key >= ?1 AND key < ?1 || char(1114111)")?;
+            let rows = select.query_map([prefix], |row| {
+                Ok(Delivered { at: timestamp(row.get(0)?)?, json: row.get(1)?, reference: row.get(2)? })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Returns the newest text under a key, whether it waits or has arrived.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn last_notice(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.with(|inner| newest(&inner.conn, key))
+    }
+
     /// Returns what arrived last under a key.
     ///
     /// # Errors
@@ -220,17 +245,7 @@ impl Ledger {
 /// Queues a notice within a transaction; tells whether that changed anything.
 pub(super) fn push_notice(conn: &Connection, notice: &Notice, now: i64) -> rusqlite::Result<bool> {
     let Notice { kind, key, json } = notice;
-    let waits = conn
-        .prepare_cached("SELECT json FROM outbox WHERE key = ?1")?
-        .query_row([key], |row| row.get::<_, String>(0))
-        .optional()?;
-    let last = match waits {
-        Some(waits) => Some(waits),
-        None => conn
-            .prepare_cached("SELECT json FROM delivered WHERE key = ?1")?
-            .query_row([key], |row| row.get::<_, String>(0))
-            .optional()?,
-    };
+    let last = newest(conn, key)?;
     if last.as_deref() == Some(json) {
         return Ok(false);
     }
@@ -241,4 +256,12 @@ pub(super) fn push_notice(conn: &Connection, notice: &Notice, now: i64) -> rusql
     )?
     .execute((kind, key, json, now))?;
     Ok(true)
+}
+
+fn newest(conn: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    let read = |table: &str| conn.prepare_cached(table)?.query_row([key], |row| row.get::<_, String>(0)).optional();
+    match read("SELECT json FROM outbox WHERE key = ?1")? {
+        Some(waits) => Ok(Some(waits)),
+        None => read("SELECT json FROM delivered WHERE key = ?1"),
+    }
 }

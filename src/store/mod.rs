@@ -19,6 +19,7 @@ mod load;
 mod lock;
 mod mail;
 mod open;
+mod pulls;
 mod rows;
 #[cfg(test)]
 mod tests;
