@@ -12,7 +12,6 @@ mod init;
 pub mod kubectl;
 mod look;
 mod operate;
-mod operations_text;
 mod progress;
 mod text;
 

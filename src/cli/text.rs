@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::controller::report::{CommitStatus, LatchStatus, Status};
+use crate::controller::report::{CommitStatus, LatchStatus, Status, operations};
 use crate::core::plan::Magnitude;
 use crate::core::state::LatchName;
 
 /// How many lines of a list are printed before the rest is counted.
 const SHOWN: usize = 20;
+
+/// How many lines of operations are printed before the rest is counted.
+const LINES: usize = 40;
 
 /// Whether colours are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,11 +221,13 @@ fn ways_out(out: &mut String, status: &Status) {
                     way("", &format!("holdfast approve {} {digest}", status.name));
                 }
                 if let Some(culprit) = status.plan.as_ref().and_then(|plan| plan.culprit.as_ref()) {
-                    let short = culprit.commit.short();
-                    way(
-                        "to take it back",
-                        &format!("git revert {short} && git push     (a return to a good state is not held)"),
-                    );
+                    let revert = culprit.revert();
+                    way("to take it back", &format!("{revert} && git push     (a return to a good state is not held)"));
+                } else if let Some(converged) = &status.source.converged {
+                    // No single commit is to blame: everything since is taken back, merges too.
+                    way("to take it back", "all of it, to where it converged (a return to a good state is not held):");
+                    let restore = format!("git restore --source={} --staged --worktree :/", converged.short());
+                    way("", &format!("{restore} && git commit && git push"));
                 }
                 way("to stop healing too", &format!("holdfast freeze {} --reason \"…\"", status.name));
             }
@@ -275,7 +280,10 @@ pub fn plan(status: &Status, style: Style) -> String {
     }
     let Some(plan) = plan else { return out };
     commits(&mut out, &plan.commits);
-    super::operations_text::operations(&mut out, &plan.operations);
+    let _ = writeln!(out, "  operations:");
+    for line in operations::lines(&plan.operations, true, LINES) {
+        let _ = writeln!(out, "    {line}");
+    }
     let _ = writeln!(out, "  digest {}\n  before a merge, its change: {}", plan.digest, plan.change);
     out
 }

@@ -1,6 +1,7 @@
 //! What a cycle found, as people and programs read it.
 
 mod document;
+pub mod operations;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,7 +218,8 @@ fn plan_status(assessment: &Assessment, held: bool) -> Option<PlanStatus> {
     })
 }
 
-fn commit_status(assessment: &Assessment, effect: &CommitEffect) -> CommitStatus {
+/// Says what one commit does; who signed it is known of those that were judged.
+pub fn commit_status(assessment: &Assessment, effect: &CommitEffect) -> CommitStatus {
     let judged =
         assessment.trusted.iter().flat_map(|trusted| &trusted.commits).find(|judged| judged.commit.id == effect.commit);
     CommitStatus {
@@ -231,6 +233,7 @@ fn commit_status(assessment: &Assessment, effect: &CommitEffect) -> CommitStatus
         magnitude: effect.magnitude.rank(),
         verdict: judged.map_or_else(|| "unknown".into(), |judged| judged.verdict.clone()),
         crosses: effect.crosses.clone(),
+        merge: judged.is_some_and(|judged| judged.commit.parents.len() > 1),
     }
 }
 

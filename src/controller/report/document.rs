@@ -210,6 +210,17 @@ pub struct CommitStatus {
     /// The limits that it crosses alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crosses: Vec<Arc<str>>,
+    /// Whether it is a merge; absent where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub merge: bool,
+}
+
+impl CommitStatus {
+    /// Returns the command that takes it back.
+    pub fn revert(&self) -> String {
+        let main = if self.merge { "-m 1 " } else { "" };
+        format!("git revert {main}{}", self.commit.short())
+    }
 }
 
 /// A rollout under way.

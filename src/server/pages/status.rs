@@ -126,6 +126,7 @@ pub struct Commit {
     pub deletes: u64,
     pub magnitude: u64,
     pub verdict: String,
+    pub merge: bool,
 }
 
 #[derive(Deserialize, Default, Debug)]

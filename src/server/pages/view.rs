@@ -257,8 +257,16 @@ fn ways(body: &mut String, status: &Status) {
                     body,
                     "to take it back",
                     "a return to a good state is not held",
-                    &format!("git revert {} && git push", short(&culprit.commit)),
+                    &format!(
+                        "git revert {}{} && git push",
+                        if culprit.merge { "-m 1 " } else { "" },
+                        short(&culprit.commit)
+                    ),
                 );
+            } else if let Some(converged) = &status.source.converged {
+                let restore = format!("git restore --source={} --staged --worktree :/", short(converged));
+                let why = "all of it, to where it converged: a return to a good state is not held";
+                row(body, "to take it back", why, &format!("{restore} && git commit && git push"));
             }
         } else {
             let _ = write!(body, "<dt>to clear {}</dt><dd>{}</dd>", Text(&latch.name), Text(&latch.clear));
