@@ -10,6 +10,9 @@ use super::assess::{Assessment, Settings, assess};
 use super::book::{Book, Stores, is_lost};
 use super::claims::Registry;
 use super::edges::{LedgerError, Read as _, Rendered};
+use super::hosting::halt::Halt;
+use super::hosting::letter::queue_halts;
+use super::hosting::place::{self, Services};
 use super::incluster::herald::Herald;
 use super::incluster::right::Right;
 use super::live::Live;
@@ -50,6 +53,8 @@ pub struct Common {
     pub epoch: u64,
     /// Whether this process may write.
     pub right: Right,
+    /// The hosting services that are told.
+    pub services: Services,
     /// Who tells the cluster, in one.
     pub herald: Option<Arc<Herald>>,
 }
@@ -163,7 +168,12 @@ impl Running {
             status.withhold(reason);
         }
         let json = serde_json::to_string(&status).map_err(|error| LedgerError::Failed(error.to_string()))?;
-        self.common.stores.current().put_report(&self.settings.name, crate::clock::MachineClock::wall(), &json)?;
+        let (ledger, now) = (self.common.stores.current(), crate::clock::MachineClock::wall());
+        ledger.put_report(&self.settings.name, now, &json)?;
+        let url = &self.application().source.url;
+        if let Some((service, repo)) = place::find(&self.common.services, url).filter(|_| self.common.right.held()) {
+            queue_halts(ledger, &place::key(service, &repo), &status.name, &Halt::of(&status), now)?;
+        }
         self.common.metrics.found(&status, &report::failing_by_reason(assessment, &self.state));
         if let Some(requests) = self.live.take_requests() {
             self.common.metrics.requested(self.live.application().target.kind(), &requests);

@@ -32,21 +32,6 @@ const SETTLING_BUCKETS: [f64; 10] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0,
 const CLASSES: [Class; 6] =
     [Class::Missing, Class::Tamper, Class::Emergency, Class::Fresh, Class::Routine, Class::Extra];
 
-/// Every latch.
-const LATCHES: [LatchName; 11] = [
-    LatchName::Freeze,
-    LatchName::State,
-    LatchName::Observation,
-    LatchName::Observe,
-    LatchName::History,
-    LatchName::Signature,
-    LatchName::Render,
-    LatchName::Plan,
-    LatchName::Health,
-    LatchName::Drift,
-    LatchName::Failure,
-];
-
 /// What becomes of an attempted write.
 const OUTCOMES: [&str; 3] = ["done", "failed", "moved"];
 
@@ -282,7 +267,7 @@ impl Metrics {
         for class in CLASSES {
             self.drifted.remove(&DriftLabels { application: application(), class: class.as_str() });
         }
-        for latch in LATCHES {
+        for latch in LatchName::ALL {
             self.latch.remove(&LatchLabels { application: application(), latch: latch.as_str() });
         }
         for reason in failing::WHYS {
@@ -297,7 +282,7 @@ impl Metrics {
         for class in CLASSES {
             self.drifted.get_or_create(&DriftLabels { application: application(), class: class.as_str() }).set(0);
         }
-        for latch in LATCHES {
+        for latch in LatchName::ALL {
             self.latch.get_or_create(&LatchLabels { application: application(), latch: latch.as_str() }).set(0);
         }
         for effect in ["create", "update", "delete"] {
@@ -360,7 +345,7 @@ impl Metrics {
             let count = status.drift.by_class.get(class).copied().unwrap_or(0);
             self.drifted.get_or_create(&DriftLabels { application: application(), class }).set(count.into());
         }
-        for name in LATCHES {
+        for name in LatchName::ALL {
             let holds = status.latches.iter().any(|latch| latch.name == name);
             let labels = LatchLabels { application: application(), latch: name.as_str() };
             self.latch.get_or_create(&labels).set(holds.into());
@@ -421,7 +406,7 @@ pub fn reference_markdown() -> String {
     };
     out.push_str("\nWhat the labels can be, besides an application's name:\n\n");
     list(&mut out, "class", &CLASSES.map(Class::as_str));
-    list(&mut out, "latch", &LATCHES.map(LatchName::as_str));
+    list(&mut out, "latch", &LatchName::ALL.map(LatchName::as_str));
     list(&mut out, "effect", &["create", "update", "delete"]);
     list(&mut out, "outcome", &OUTCOMES);
     list(&mut out, "reason", &failing::WHYS);

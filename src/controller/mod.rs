@@ -9,6 +9,7 @@
 //! - [`rendering`]: from what is configured of a source to what renders it.
 //! - [`report`]: what a cycle found, as people and programs read it.
 //! - [`live`] and [`book`]: the real edges and the real ledger.
+//! - [`hosting`]: pull requests judged, halts told and approvals heard on Git hosting services.
 //! - [`incluster`]: Applications, statuses, events and the Lease of a cluster that the controller works in.
 //! - [`group`], [`roster`], [`run`], [`wake`] and [`watches`]: what wakes whom.
 //! - [`rate`]: how fast single writes may follow each other.
@@ -24,6 +25,7 @@ pub mod claims;
 pub mod doctor;
 pub mod edges;
 pub mod group;
+pub mod hosting;
 pub mod incluster;
 pub mod live;
 pub mod metrics;

@@ -9,6 +9,7 @@ use super::assess::Settings;
 use super::book::Stores;
 use super::edges::LedgerError;
 use super::group::Common;
+use super::hosting::{Liaison, place};
 use super::incluster::{Cluster, ClusterError};
 use super::metrics::Metrics;
 use super::roster::Roster;
@@ -53,6 +54,12 @@ pub enum RunError {
     /// Alerts cannot be sent.
     #[error(transparent)]
     Alerts(#[from] crate::alerts::SetupError),
+    /// The hosting services cannot be asked.
+    #[error(transparent)]
+    Hosting(#[from] crate::forges::SetupError),
+    /// What asks the hosting services cannot be started.
+    #[error("start what asks the hosting services")]
+    Runtime(#[source] std::io::Error),
     /// The cluster cannot be worked in.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -90,6 +97,7 @@ pub struct Controller {
     common: Common,
     receivers: Arc<Receivers>,
     courier: Option<Courier>,
+    liaison: Option<Liaison>,
     cluster: Option<Cluster>,
     wake: Arc<Wake>,
     _lock: store::ControllerLock,
@@ -117,6 +125,7 @@ impl Controller {
             metrics,
             readiness: Readiness::default(),
             claims: Arc::default(),
+            services: place::services(&controller.forges)?,
             epoch,
             right: cluster.as_ref().map(Cluster::right).unwrap_or_default(),
             herald: cluster.as_ref().map(Cluster::herald),
@@ -127,7 +136,8 @@ impl Controller {
             return Err(error);
         }
         let config = Current::new(config.clone());
-        Ok(Self { config, roster, common, receivers, courier, cluster, wake: wake.clone(), _lock: lock })
+        let liaison = Liaison::new(&config, &common, &receivers).map_err(RunError::Runtime)?;
+        Ok(Self { config, roster, common, receivers, courier, liaison, cluster, wake: wake.clone(), _lock: lock })
     }
 
     /// Runs one cycle of each application.
@@ -142,6 +152,9 @@ impl Controller {
         if let Some(courier) = &self.courier {
             courier.once();
         }
+        if let Some(liaison) = &self.liaison {
+            liaison.once(&self.wake);
+        }
         failed.map_or(Ok(()), Err)
     }
 
@@ -155,6 +168,9 @@ impl Controller {
         std::thread::scope(|scope| {
             if let Some(courier) = &self.courier {
                 courier.run(scope, wake);
+            }
+            if let Some(liaison) = &self.liaison {
+                liaison.run(scope, wake);
             }
             let stores = &self.common.stores;
             scope.spawn(move || poll(stores, wake));

@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
-use super::assess::assess;
+use super::assess::{along, assess};
 use super::book::Scratch;
 use super::edges::LedgerError;
 use super::live::{Live, OpenError, local_freezes};
-use super::report::{self, LatchStatus, Status};
+use super::report::{self, CommitStatus, LatchStatus, Status};
 use super::run::settings;
 use crate::clock::MachineClock;
 use crate::config::{Application, Config};
+use crate::core::commit::CommitId;
 use crate::core::freeze;
 use crate::core::reason::Reason;
 use crate::core::state::{LatchName, State};
@@ -57,6 +58,45 @@ pub fn judge(
     let settings = settings(app);
     let assessment = assess(&settings, &mut live, &mut scratch, &mut state)?;
     Ok(report::status(&app.name, &assessment, &state, started.elapsed().as_secs_f64(), Vec::new()))
+}
+
+/// What the merge of a proposed head would bring to one application.
+#[derive(Debug)]
+pub struct Merging {
+    /// The judgement, as if the merge were the tip.
+    pub status: Status,
+    /// The tip that it was merged onto, where that is known.
+    pub onto: Option<CommitId>,
+    /// Where both sides changed the same things.
+    pub conflicts: Vec<Arc<str>>,
+    /// What the commits that it brings do, each by itself, the largest first; empty where nothing is held.
+    pub brings: Vec<CommitStatus>,
+}
+
+/// Judges what the merge of a head into the tracked branch would bring, without writing anything.
+///
+/// # Errors
+/// Those of reading the ledger; what cannot be read of repository and target is part of the status.
+pub fn judge_merge(live: &mut Live, ledger: &Ledger, head: &CommitId) -> Result<Merging, ViewError> {
+    let app = live.application().clone();
+    let (mut state, every, id) = (ledger.load(&app.name)?, ledger.load(EVERY)?, ledger.id().clone());
+    live.belong_to(&id);
+    live.propose(head.clone());
+    let started = std::time::Instant::now();
+    let mut scratch = Scratch::new(id, app.name.clone(), every);
+    let assessment = assess(&settings(&app), live, &mut scratch, &mut state)?;
+    let status = report::status(&app.name, &assessment, &state, started.elapsed().as_secs_f64(), Vec::new());
+    let proposed = live.proposed().cloned();
+    let mut brings = Vec::new();
+    if status.latches.iter().any(|latch| latch.name == LatchName::Plan)
+        && let Some((base, commits)) = live.brought()
+    {
+        let effects = along(live, &base, &commits, &assessment.guards);
+        brings = effects.iter().map(|effect| report::commit_status(&assessment, effect)).collect();
+        brings.sort_by_key(|commit| std::cmp::Reverse(commit.magnitude));
+    }
+    let (onto, conflicts) = proposed.map(|proposed| (proposed.onto, proposed.conflicts)).unwrap_or_default();
+    Ok(Merging { status, onto, conflicts, brings })
 }
 
 /// Returns the last cycle's report, brought up to date with freezes: those of commands hold from now on.

@@ -22,6 +22,8 @@ struct Rounds {
     all: u64,
     groups: BTreeMap<usize, u64>,
     members: BTreeMap<usize, Member>,
+    /// Who else wants to know what a repository's hosting service tells.
+    overhearing: Vec<Member>,
 }
 
 /// A group that runs.
@@ -59,6 +61,14 @@ impl Wake {
         nudges
     }
 
+    /// Counts the nudges of a repository for somebody who is no group.
+    pub fn overhear(&self, address: &str) -> Arc<AtomicU64> {
+        let nudges = Arc::new(AtomicU64::new(0));
+        let member = Member { address: address.to_owned(), nudges: nudges.clone() };
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner).overhearing.push(member);
+        nudges
+    }
+
     /// Drops a group that ended.
     pub fn dismiss(&self, group: usize) {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,6 +93,12 @@ impl Wake {
                 member.nudges.fetch_add(1, Ordering::Relaxed);
             }
             *rounds.groups.entry(*at).or_default() += 1;
+        }
+        let others = rounds.overhearing.iter().enumerate();
+        for at in concerned(repository, others.map(|(at, member)| (at, member.address.as_str()))) {
+            if let Some(member) = rounds.overhearing.get(at) {
+                member.nudges.fetch_add(1, Ordering::Relaxed);
+            }
         }
         drop(rounds);
         self.changed.notify_all();

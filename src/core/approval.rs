@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::comment;
 use super::govern::govern;
 use super::guards::{Guards, TrustPolicy};
 use super::resource::Digest;
@@ -78,6 +79,17 @@ fn refused(
     let local = by.strip_prefix("local:");
     if local.is_some() && !guards.local_approval {
         return Some("approvals from this machine are refused here (guards.localApproval: false)".to_owned());
+    }
+    // Whoever commented is compared with authors and signers by what the policy says of them, and by nothing else.
+    if comment::is_account(by)
+        && !policy
+            .people
+            .values()
+            .any(|names| names.len() > 1 && names.iter().any(|name| name.eq_ignore_ascii_case(by)))
+    {
+        return Some(format!(
+            "{by} is not listed with an address or key beside it (trust.people): whoever wrote a change could approve it under that name"
+        ));
     }
     let who = person(policy, by);
     let listed = |name: &Arc<str>| name.eq_ignore_ascii_case(by) || person(policy, name) == who;

@@ -26,6 +26,11 @@ pub struct Member {
 /// More than half of so many applications changing is a fleet change of its own.
 const MANY: usize = 10;
 
+/// Tells whether a reason is about all applications of a repository together.
+pub fn is_fleet(reason: &Reason) -> bool {
+    reason.code.starts_with("fleet_")
+}
+
 impl Member {
     /// Compares what an application desires with what it accepted; `inside` tells what changes inside the resources.
     pub fn new(

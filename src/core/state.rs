@@ -85,6 +85,21 @@ pub enum LatchName {
 }
 
 impl LatchName {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Freeze,
+        Self::State,
+        Self::Observation,
+        Self::Observe,
+        Self::History,
+        Self::Signature,
+        Self::Render,
+        Self::Plan,
+        Self::Health,
+        Self::Drift,
+        Self::Failure,
+    ];
+
     /// Returns the name as it is printed.
     pub const fn as_str(self) -> &'static str {
         match self {

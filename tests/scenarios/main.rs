@@ -16,6 +16,7 @@ mod commands;
 mod doctor;
 mod exec_target;
 mod freeze_examples;
+mod hosting;
 mod incluster;
 mod k8s_act;
 mod k8s_contract;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use self::plans::{Plans, plans, prefix};
+pub use self::range::along;
 use super::edges::{Ledger, LedgerError, Read, Rendered, Trusted};
 use crate::core::claims::{self, Claims};
 use crate::core::clock::Clock;

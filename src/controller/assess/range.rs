@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::edges::{Judged, Read, Rendered};
 use super::Reads;
 use crate::core::approval::Contributor;
-use crate::core::commit::CommitId;
+use crate::core::commit::{Commit, CommitId};
 use crate::core::culprit::{self, CommitEffect, Measure};
 use crate::core::guards::Guards;
 use crate::core::judge::Judgement;
@@ -19,16 +19,27 @@ pub(super) fn effects(read: &mut impl Read, state: &State, reads: &Reads, guards
     let Ok(trusted) = &reads.trusted else { return Vec::new() };
     // From where the range begins, whatever a promotion was begun for since.
     let base = state.app.converged.as_ref().or(state.app.last_verified.as_ref());
-    let Some(mut before) = base.cloned() else { return Vec::new() };
+    let Some(base) = base else { return Vec::new() };
+    let first_parents = trusted.commits.iter().filter(|judged| judged.first_parent).map(|judged| &judged.commit);
+    along(read, base, first_parents, guards)
+}
+
+/// Measures commits one after the other, the first against `base`.
+pub fn along<'a>(
+    read: &mut impl Read,
+    base: &CommitId,
+    commits: impl IntoIterator<Item = &'a Commit>,
+    guards: &Guards,
+) -> Vec<CommitEffect> {
     let (mut had, mut groups) = (0, BTreeMap::new());
-    if let Rendered::Desired(desired) = read.render(&before) {
+    if let Rendered::Desired(desired) = read.render(base) {
         groups = limits::group_counts(desired.wants.iter().map(|want| want.nature.group.as_ref()));
         had = u32::try_from(desired.wants.len()).unwrap_or(u32::MAX);
     }
     let mut measure = Measure::new(guards.clone(), had, groups);
+    let mut before = base.clone();
     let mut effects = Vec::new();
-    for judged in trusted.commits.iter().filter(|judged| judged.first_parent) {
-        let commit = &judged.commit;
+    for commit in commits {
         effects.push(match read.changes(&before, &commit.id) {
             Ok(changes) => {
                 let details = read.change_details(&before, &commit.id, &changes);

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use local::{Local, local_freezes};
 pub use open::OpenError;
-pub use source::remote_of;
+pub use source::{Proposed, remote_of};
 
 use super::edges::{Read, Rendered, Trusted, Unclaimed, Write};
 use super::incluster::right::Right;
@@ -70,6 +70,8 @@ pub struct Live {
     snapshot: Option<Snapshot>,
     /// Another revision than the tracked branch's tip, for `plan --rev`.
     rev: Option<String>,
+    /// A merge that is only proposed, judged as if it were the tip.
+    proposed: Option<Proposed>,
     /// What a fetch for all applications of the repository brought: used once instead of a fetch.
     fetched: Option<Fetched>,
     /// The uptime in milliseconds at which the last fetch began, whoever's it was.

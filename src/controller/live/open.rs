@@ -49,6 +49,7 @@ impl Live {
             keys_error: None,
             snapshot: None,
             rev: None,
+            proposed: None,
             fetched: None,
             fetched_at: None,
             pacer: Pacer::default(),

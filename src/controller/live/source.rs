@@ -8,10 +8,10 @@ use super::{Fetched, Live, Local};
 use crate::clock::MachineClock;
 use crate::config::{Application, Credentials};
 use crate::controller::edges::Trusted;
-use crate::core::commit::{CommitId, Signature};
+use crate::core::commit::{Commit, CommitId, Signature};
 use crate::core::freeze::FreezeState;
 use crate::core::state::State;
-use crate::git::{Remote, Snapshot, Wanted};
+use crate::git::{Merge, Remote, Snapshot, Wanted};
 
 /// Makes the remote that an application's source names.
 ///
@@ -41,6 +41,19 @@ pub fn remote_of(app: &Application) -> Result<Remote, String> {
     Ok(remote)
 }
 
+/// A head that somebody proposes to merge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proposed {
+    /// The head.
+    pub head: CommitId,
+    /// The tip that it was merged onto.
+    pub onto: Option<CommitId>,
+    /// What merging it gives: a commit of nobody, which nothing but this judgement ever sees.
+    pub commit: Option<CommitId>,
+    /// Where both sides changed the same things, if so.
+    pub conflicts: Vec<Arc<str>>,
+}
+
 /// Names a revision as a remote does: a full commit id as it is, anything else as a branch.
 fn named(rev: &str) -> String {
     let full = rev.len() == 40 && rev.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -51,6 +64,43 @@ impl Live {
     /// Judges another revision than the tracked branch's tip.
     pub fn at_rev(&mut self, rev: Option<String>) {
         self.rev = rev;
+    }
+
+    /// Judges the merge of a head into the tracked branch, as this computes it, instead of the branch's tip.
+    pub fn propose(&mut self, head: CommitId) {
+        self.proposed = Some(Proposed { head, onto: None, commit: None, conflicts: Vec::new() });
+    }
+
+    /// Returns what became of the merge that is proposed.
+    pub const fn proposed(&self) -> Option<&Proposed> {
+        self.proposed.as_ref()
+    }
+
+    /// Returns the first-parent commits that the merge brings, oldest first, and what the first of them builds on.
+    pub fn brought(&self) -> Option<(CommitId, Vec<Commit>)> {
+        let (snapshot, proposed) = (self.snapshot.as_ref()?, self.proposed.as_ref()?);
+        let check = |_: &[u8], _: &[u8]| Signature::Unsigned;
+        let range = snapshot.range(proposed.onto.as_ref()?, &proposed.head, &check).ok()?;
+        let base = range.first_parent.first()?.parents.first()?.clone();
+        Some((base, range.first_parent))
+    }
+
+    /// Merges what is proposed onto the tip.
+    fn merged(&mut self, snapshot: &Snapshot, tip: CommitId) -> Result<CommitId, Arc<str>> {
+        let Some(proposed) = &mut self.proposed else { return Ok(tip) };
+        let merge = snapshot.merge(&tip, &proposed.head).map_err(|error| Arc::from(error.to_string()))?;
+        proposed.onto = Some(tip);
+        match merge {
+            Merge::Clean(merged) => {
+                proposed.commit = Some(merged.commit.clone());
+                Ok(merged.commit)
+            }
+            Merge::Conflict { paths } => {
+                let named = paths.iter().take(5).map(|path| &**path).collect::<Vec<_>>().join(", ");
+                proposed.conflicts = paths;
+                Err(format!("it does not merge by itself: both sides changed {named}").into())
+            }
+        }
     }
 
     /// Gives what a fetch for all applications of the repository brought, to be used once instead of a fetch.
@@ -114,8 +164,9 @@ impl Live {
             }
             None => tip,
         };
+        let tip = self.merged(&snapshot, tip);
         self.snapshot = Some(snapshot);
-        Ok(tip)
+        tip
     }
 
     /// Tells whether the tip still is what was judged.

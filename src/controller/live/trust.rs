@@ -159,6 +159,8 @@ impl Live {
                     push_new(&mut trusted.keys, key);
                 }
                 Outcome::Exempt(_) => {}
+                // Whoever merges it will sign it, or not: that is judged when it is there.
+                Outcome::Failed { .. } if self.is_proposed(&commit.id) => {}
                 Outcome::Failed { code, message } => {
                     why = Some(message.clone());
                     if trusted.signature.len() < 20 {
@@ -166,16 +168,15 @@ impl Live {
                     }
                 }
             }
-            trusted.commits.push(Judged {
-                commit: commit.clone(),
-                first_parent,
-                signer,
-                verdict: verdict.label().into(),
-                why,
-            });
+            let label = if self.is_proposed(&commit.id) { "proposed" } else { verdict.label() };
+            trusted.commits.push(Judged { commit: commit.clone(), first_parent, signer, verdict: label.into(), why });
         }
         trusted.approvals = approvals(&tags, policy, state, now);
         Ok(trusted)
+    }
+
+    fn is_proposed(&self, id: &CommitId) -> bool {
+        self.proposed.as_ref().is_some_and(|proposed| proposed.commit.as_ref() == Some(id))
     }
 
     /// Tells whether a commit changes anything that this application reads.

@@ -73,3 +73,29 @@ fn what_is_forgotten_does_not_come_back_by_its_tag() {
     assert_eq!(tag(ahead), None, "made a little ahead of our clock, and used when it was first seen");
     assert_eq!(tag(empty.now()).and_then(|approval| approval.key), Some("SHA256:abc".into()));
 }
+
+#[test]
+fn an_account_counts_only_beside_what_it_is_compared_by() {
+    let by = |people: &[(&str, &[&str])]| {
+        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        let people = people.iter().map(|(person, all)| (Arc::from(*person), names(all))).collect();
+        let approvers = vec!["bob@a".into(), "github:bob".into(), "github:carol".into()];
+        TrustPolicy { approvers, people, ..TrustPolicy::default() }
+    };
+    let wanted = Wanted {
+        digest: &digest(1),
+        change: None,
+        seen: Timestamp::UNIX_EPOCH,
+        contributors: &[Contributor { names: vec!["carol@a".into()] }],
+    };
+    let why =
+        |who: &str, policy: &TrustPolicy| refusal(who, &wanted, policy, &Guards::default(), Timestamp::UNIX_EPOCH);
+    let known = by(&[("bob", &["bob@a", "github:bob"]), ("carol", &["carol@a", "GitHub:Carol"])]);
+    assert_eq!(why("github:bob", &known), None);
+    assert!(why("github:carol", &known).unwrap().contains("another listed person"));
+    // Listed by the account alone, whoever wrote the change could approve it.
+    for unknown in [by(&[]), by(&[("carol", &["github:carol"])])] {
+        assert!(why("github:carol", &unknown).unwrap().contains("trust.people"));
+    }
+    assert!(why("github:mallory", &known).unwrap().contains("trust.people"));
+}

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::super::approval::{self, Wanted};
+use super::super::fleet::is_fleet;
 use super::super::last_good;
 use super::super::ledger::Fact;
 use super::super::limits::{self, Scale};
@@ -16,11 +17,6 @@ use super::{Judge, Prefix, Scope, Wanting};
 
 /// How long a good state may be returned to, and how often (`GUARDS.md` 5.5).
 const RETURN_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
-
-/// Tells whether a reason is about all applications of the repository together.
-fn is_fleet(reason: &Reason) -> bool {
-    reason.code.starts_with("fleet_")
-}
 
 /// Reasons that only explain: they neither set PLAN nor keep it.
 const NOTES: [&str; 2] = ["approval", "on_poison"];

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod git;
+pub mod gitea;
 pub mod http;
 pub mod keys;
 pub mod place;
