@@ -1,4 +1,4 @@
-//! What the credentials are good for, asked without writing anything: what works, what does not, and what the service does not say.
+//! What the credentials are good for, asked without changing anything: what works, what does not, and what the service does not say.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -78,7 +78,7 @@ impl Right {
 }
 
 impl Client {
-    /// Looks at what the credentials are good for in a repository; nothing is written.
+    /// Looks at what the credentials are good for in a repository; nothing is changed.
     pub async fn check(&self, repo: &Repo, now: Timestamp) -> Vec<Finding> {
         let me = match self.whoami(repo).await {
             Ok(me) => me,
@@ -104,7 +104,10 @@ impl Client {
             Service::Gitea(gitea) => gitea.rights(repo).await,
         };
         match rights {
-            Ok(rights) => findings.extend(rights.into_iter().map(Right::finding)),
+            Ok(rights) => {
+                let wanted = |right: &Right| self.approvals || right.feature != Feature::Approvals;
+                findings.extend(rights.into_iter().filter(wanted).map(Right::finding));
+            }
             Err(error) => findings.push(failed(&format!("{} cannot be read", repo.path), &error)),
         }
         findings

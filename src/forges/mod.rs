@@ -4,11 +4,12 @@
 //! said, and when it is tried again, others decide. It sends nothing twice by itself: a failure is returned with what is known about
 //! it ([`ForgeError`]), and a notice is looked for before it is made ([`Mark`]).
 //!
-//! - `wire`: one request; `gate`: limits; `credential`: files with secrets; `pages`, `reach`: lists and what is remembered of them.
+//! - `ask`, `wire`: one request; `gate`: limits; `credential`: files with secrets; `pages`, `reach`: lists and what is remembered of them.
 //! - `github`, `gitlab`, `gitea`: the services.
 //! - `put`: notices of which there is one each.
 //! - `check`: what the credentials are good for.
 
+mod ask;
 mod check;
 mod credential;
 mod error;
@@ -57,6 +58,8 @@ pub struct Client {
     site: Site,
     service: Service,
     notices: Notices,
+    /// Whether comments may approve.
+    approvals: bool,
     /// The open pull requests of each branch, as they were last returned.
     last: Mutex<BTreeMap<(Repo, String), Vec<Pull>>>,
 }
@@ -114,7 +117,14 @@ impl Client {
             }
             (ForgeKind::Gitlab | ForgeKind::Gitea, ForgeAuth::App { .. }) => return Err(bad("Apps are GitHub's")),
         };
-        Ok(Self { url: forge.url.clone(), site, service, notices: Notices::default(), last: Mutex::default() })
+        Ok(Self {
+            url: forge.url.clone(),
+            site,
+            service,
+            notices: Notices::default(),
+            approvals: forge.comment_approvals,
+            last: Mutex::default(),
+        })
     }
 
     /// Returns which API it speaks.

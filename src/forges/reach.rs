@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 
+use super::ask::{Answer, Ask};
 use super::credential::{self, Redacted};
 use super::error::ForgeError;
 use super::github::App;
 use super::model::{Comment, Pull, Whoami};
 use super::pages::{Page, Pages};
 use super::repo::Repo;
-use super::wire::{Answer, Ask, Identity, Wire};
+use super::wire::{Identity, Wire};
 use crate::core::commit::CommitId;
 
 /// The most pages of one list: ten thousand of whatever it is, after which nobody reads on.
@@ -116,6 +117,16 @@ impl Reach {
             }
         }
         Err(ForgeError::unexpected(format!("{what}: more than {PAGES} pages")))
+    }
+
+    /// Asks for a change of what does not exist, to hear whether it would be permitted: services check that first. `None` is that
+    /// nobody knows.
+    pub(super) async fn would_permit(&self, repo: &Repo, ask: Ask) -> Option<bool> {
+        match self.ask(repo, ask).await {
+            Ok(_) | Err(ForgeError::NotFound { .. } | ForgeError::Rejected { .. }) => Some(true),
+            Err(ForgeError::Forbidden { .. } | ForgeError::Unauthorized { .. }) => Some(false),
+            Err(_) => None,
+        }
     }
 
     /// Returns who we are, asked once for each token.

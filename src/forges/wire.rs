@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK, LOCATION};
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::{ACCEPT, AUTHORIZATION, IF_NONE_MATCH, LOCATION};
+use http::{HeaderValue, Method};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 
+use super::ask::{Answer, Ask};
 use super::credential::Redacted;
 use super::error::{ForgeError, SetupError};
 use super::gate::Gate;
@@ -65,102 +67,6 @@ pub(super) fn http(url: &str, network: &Network, pace: Pace) -> Result<reqwest::
         client = client.tls_certs_merge(reqwest::Certificate::from_pem_bundle(ca).map_err(fail)?);
     }
     client.build().map_err(fail)
-}
-
-/// What a request asks for.
-#[derive(Clone, Debug)]
-pub(super) struct Ask {
-    method: Method,
-    /// From the API's base on, with a slash before it.
-    path: String,
-    body: Option<Value>,
-    etag: Option<String>,
-    /// Whether it must not happen twice.
-    once: bool,
-    /// What is asked for, in words.
-    what: String,
-}
-
-impl Ask {
-    /// Reads something.
-    pub(super) fn get(path: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::new(Method::GET, path.into(), None, what.into())
-    }
-
-    /// Creates something: must not happen twice.
-    pub(super) fn create(path: impl Into<String>, body: Value, what: impl Into<String>) -> Self {
-        Self { once: true, ..Self::new(Method::POST, path.into(), Some(body), what.into()) }
-    }
-
-    /// Posts something of which the last one counts.
-    pub(super) fn post(path: impl Into<String>, body: Value, what: impl Into<String>) -> Self {
-        Self::new(Method::POST, path.into(), Some(body), what.into())
-    }
-
-    /// Changes something.
-    pub(super) fn patch(path: impl Into<String>, body: Value, what: impl Into<String>) -> Self {
-        Self::new(Method::PATCH, path.into(), Some(body), what.into())
-    }
-
-    /// Changes something, where a service wants it so.
-    pub(super) fn put(path: impl Into<String>, body: Value, what: impl Into<String>) -> Self {
-        Self::new(Method::PUT, path.into(), Some(body), what.into())
-    }
-
-    /// Removes something.
-    pub(super) fn delete(path: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::new(Method::DELETE, path.into(), None, what.into())
-    }
-
-    const fn new(method: Method, path: String, body: Option<Value>, what: String) -> Self {
-        Self { method, path, body, etag: None, once: false, what }
-    }
-
-    /// Wants an answer only if it is another one than this.
-    pub(super) fn unless(mut self, etag: Option<&str>) -> Self {
-        self.etag = etag.map(str::to_owned);
-        self
-    }
-}
-
-/// What came back, a good one.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
-
-impl Answer {
-    /// Reads it; what a service adds is left out.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ForgeError> {
-        // The text of the error may quote the answer; its place is enough.
-        serde_json::from_slice(&self.body)
-            .map_err(|error| ForgeError::unexpected(format!("line {}, column {}", error.line(), error.column())))
-    }
-
-    /// Tells whether it is as it was.
-    pub(super) const fn is_same(&self) -> bool {
-        self.status == 304
-    }
-
-    pub(super) fn etag(&self) -> Option<&str> {
-        self.text(ETAG.as_str())
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// Tells whether there is a page after this one. Where it is we know ourselves, since a service may not know by which name it is
-    /// reached; of what it says only the number is read, so that none leads in a circle.
-    pub(super) fn has_next(&self, page: usize) -> bool {
-        let lines = self.headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
-        lines.flat_map(|line| line.split(',')).filter(|link| link.contains("rel=\"next\"")).any(|link| {
-            let number = link.split(['?', '&', '>']).find_map(|part| part.strip_prefix("page=")?.parse::<usize>().ok());
-            number.is_none_or(|number| number > page)
-        })
-    }
 }
 
 /// An exchange that did not come to an answer.
@@ -305,7 +211,9 @@ impl Wire {
                     request = request.header(IF_NONE_MATCH, etag);
                 }
                 let request = octocrab.build_request(request, ask.body.as_ref()).map_err(|error| Broken::of(&error))?;
-                let answer = octocrab.execute(request).await.map_err(|error| Broken::of(&error))?;
+                // It would log as an error whatever is not answered well; whoever asked does that, and knows what it means.
+                let quiet = octocrab.execute(request).with_subscriber(NoSubscriber::default());
+                let answer = quiet.await.map_err(|error| Broken::of(&error))?;
                 let (parts, body) = answer.into_parts();
                 read(parts, body).await
             }

@@ -242,6 +242,26 @@ fn receivers_are_reached_and_hear_nothing() {
 }
 
 #[test]
+fn a_hosting_service_is_asked_what_its_credentials_are_good_for() {
+    let mut world = fresh();
+    let token = world.dir().join("forge-token");
+    fs::write(&token, "hunter2-hunter2-hunter2\n").expect("the token is written");
+    mode(&token, 0o600);
+    let port = http::free_port();
+    let forge = format!("forges: [ {{ kind: gitea, url: \"http://127.0.0.1:{port}\", tokenFile: {token:?} }} ]");
+    world.config.controller.push(forge);
+    world.has_warning(&["no application's repository is there", "source.url"]);
+    world.app("web").url = format!("http://127.0.0.1:{port}/acme/fleet.git");
+    // Its repository cannot be reached either, which is another problem.
+    let ran = world.holdfast(&["doctor", "--output", "json"]).exits(1);
+    let told = verdicts(&ran, "problem").into_iter().find(|check| check["check"] == "hosting");
+    let told = told.expect("the service is a problem");
+    assert_eq!(told["where"], "127.0.0.1/acme/fleet");
+    assert!(told["message"].as_str().is_some_and(|message| message.contains("could not be reached")), "{told:#}");
+    assert!(!ran.stdout.contains("hunter2"), "a token was shown:\n{}", ran.stdout);
+}
+
+#[test]
 fn commands_that_cannot_be_run_are_named() {
     let mut world = fresh();
     let script = world.dir().join("check.sh");

@@ -9,9 +9,11 @@
 //! - `target`: the directory: there, writable, lockable, ours, watched; and the commands that are run.
 //! - `incluster`: where Applications are a cluster's: is it reached, and are the rights there?
 //! - `network`: the port that is listened on, and the receivers of alerts.
+//! - `forges`: the hosting services, and what the credentials are good for there.
 
 mod cluster;
 mod files;
+mod forges;
 mod incluster;
 mod network;
 mod source;
@@ -101,6 +103,10 @@ pub fn examine(config: &Config, pod: Option<&str>, stop: &AtomicBool, progress: 
     if !config.controller.notify.is_empty() {
         progress("the receivers of alerts");
         network::notify(config, &mut notes("notify", None, &mut checks));
+    }
+    if !config.controller.forges.is_empty() {
+        progress("the hosting services");
+        forges::forges(config, &mut notes("hosting", None, &mut checks));
     }
     if let Some(settings) = &config.controller.cluster {
         progress("the cluster");

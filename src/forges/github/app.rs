@@ -9,10 +9,11 @@ use octocrab::models::AppId;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::super::ask::Ask;
 use super::super::credential::{self, Redacted};
 use super::super::error::ForgeError;
 use super::super::repo::Repo;
-use super::super::wire::{Ask, Identity, Wire};
+use super::super::wire::{Identity, Wire};
 use crate::clock::MachineClock;
 
 /// A token is renewed this long before it ends, so that none ends on its way.

@@ -3,36 +3,31 @@
 //! octocrab carries the requests and signs as an App. It neither retries, which would post comments twice, nor reads answers.
 
 mod app;
+mod checks;
 mod json;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use octocrab::service::middleware::retry::RetryConfig;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::check::{Feature, Right};
+use super::ask::{Answer, Ask};
 use super::error::ForgeError;
 use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, Status, StatusState, Whoami};
 use super::put::Ours;
 use super::reach::{Reach, encode, plain};
 use super::repo::Repo;
-use super::wire::{Answer, Ask, Wire};
+use super::wire::Wire;
 use crate::core::commit::CommitId;
 pub(super) use app::App;
-use json::{CheckRuns, Id, Level, RawComment, RawCommit, RawIssue, RawPull, RawUser, author};
+use json::{Id, Level, RawComment, RawCommit, RawIssue, RawPull, RawUser, author};
 
 /// As many as a page has at most.
 const PAGE: usize = 100;
-
-/// The longest summary of a check run.
-const SUMMARY: usize = 65_535;
-
-/// The most check runs whose numbers are remembered; then all are looked up again.
-const MOST: usize = 10_000;
 
 /// Makes what carries requests.
 pub(super) fn carrier(base: &str, client: reqwest::Client) -> Result<octocrab::Octocrab, String> {
@@ -147,69 +142,6 @@ impl Github {
         self.reach.ask(repo, ask).await.map(|_| ())
     }
 
-    /// Changes our check run of that name, or makes one; looked for before it is made, as notices are.
-    async fn set_check_run(&self, app: u64, repo: &Repo, commit: &CommitId, status: &Status) -> Result<(), ForgeError> {
-        let place = (repo.clone(), commit.clone(), status.context.clone());
-        let run = check_run(status);
-        let known = self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied();
-        let found = match known {
-            Some(id) => Some(id),
-            None => self.find_check_run(app, &place).await?,
-        };
-        if let Some(id) = found {
-            match self.update_check_run(repo, id, &run).await {
-                Err(ForgeError::NotFound { .. }) => {}
-                other => return other.map(|()| self.learn(place, id)),
-            }
-        }
-        match self.create_check_run(repo, commit, status).await {
-            Ok(id) => {
-                self.learn(place, id);
-                Ok(())
-            }
-            Err(unknown @ (ForgeError::Unknown { .. } | ForgeError::Unexpected { .. })) => {
-                let id = self.find_check_run(app, &place).await?.ok_or(unknown)?;
-                self.update_check_run(repo, id, &run).await.map(|()| self.learn(place, id))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) async fn create_check_run(
-        &self,
-        repo: &Repo,
-        commit: &CommitId,
-        status: &Status,
-    ) -> Result<u64, ForgeError> {
-        let mut body = check_run(status);
-        body["name"] = json!(status.context);
-        body["head_sha"] = json!(commit.as_str());
-        let ask = Ask::create(format!("{}/check-runs", at(repo)), body, format!("commit {}", commit.short()));
-        Ok(self.reach.ask(repo, ask).await?.json::<Id>()?.id)
-    }
-
-    async fn find_check_run(&self, app: u64, place: &(Repo, CommitId, String)) -> Result<Option<u64>, ForgeError> {
-        let (repo, commit, name) = place;
-        let name = encode(name);
-        let path =
-            format!("{}/commits/{commit}/check-runs?check_name={name}&app_id={app}&filter=latest&per_page=1", at(repo));
-        let found: CheckRuns = self.reach.get(repo, path, &format!("commit {}", commit.short())).await?;
-        Ok(found.check_runs.first().map(|run| run.id))
-    }
-
-    async fn update_check_run(&self, repo: &Repo, id: u64, run: &Value) -> Result<(), ForgeError> {
-        let path = format!("{}/check-runs/{id}", at(repo));
-        self.reach.ask(repo, Ask::patch(path, run.clone(), format!("check run {id}"))).await.map(|_| ())
-    }
-
-    fn learn(&self, place: (Repo, CommitId, String), id: u64) {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        if runs.len() >= MOST {
-            runs.clear();
-        }
-        runs.insert(place, id);
-    }
-
     pub(super) async fn open_issues(&self, repo: &Repo) -> Result<Vec<Ours>, ForgeError> {
         let login = encode(&self.whoami(repo).await?.login);
         let path = format!("{}/issues?state=open&creator={login}&per_page={PAGE}", at(repo));
@@ -275,100 +207,6 @@ impl Github {
         };
         self.reach.me(ask).await
     }
-}
-
-impl Github {
-    /// Says what works, from an App's rights, or from a token's scopes and what its user may.
-    pub(super) async fn rights(&self, repo: &Repo, me: &Whoami) -> Result<Vec<Right>, ForgeError> {
-        let about: About = self.reach.get(repo, at(repo), &repo.path).await?;
-        let scopes = me.scopes.as_deref();
-        let has = |all: &[&str]| scopes.is_some_and(|scopes| scopes.iter().any(|scope| all.contains(&scope.as_str())));
-        let right = |feature, granted, takes: &str| Right::new(feature, granted, takes);
-        if self.reach.app().is_some() {
-            return Ok(vec![
-                right(
-                    Feature::Pulls,
-                    Some(has(&["pull_requests=read", "pull_requests=write"])),
-                    "`pull_requests: read`",
-                ),
-                right(
-                    Feature::Comments,
-                    Some(has(&["pull_requests=write", "issues=write"])),
-                    "`pull_requests: write`, or `issues: write`",
-                ),
-                right(Feature::Statuses, Some(has(&["checks=write"])), "`checks: write`"),
-                right(
-                    Feature::Issues,
-                    Some(about.has_issues && has(&["issues=write"])),
-                    "`issues: write`, and issues turned on in the repository",
-                ),
-                right(Feature::Approvals, Some(has(&["metadata=read"])), "`metadata: read`"),
-            ]);
-        }
-        let pushes = about.permissions.push;
-        let classic = if about.private { vec!["repo"] } else { vec!["repo", "public_repo"] };
-        // A fine-grained token has no scopes, and what it may nobody says.
-        let write = scopes.filter(|scopes| !scopes.is_empty()).map(|_| has(&classic));
-        let both = |may: bool, scope: Option<bool>| if may { scope } else { Some(false) };
-        let status = write.map(|write| write || has(&["repo:status"]));
-        Ok(vec![
-            right(
-                Feature::Pulls,
-                Some(about.permissions.pull),
-                "`repo`, or `Pull requests: read` of a fine-grained token",
-            ),
-            right(Feature::Comments, write, "`repo`, or `Pull requests: write` of a fine-grained token"),
-            right(
-                Feature::Statuses,
-                both(pushes, status),
-                "write access to the repository, and `repo:status`, or `Commit statuses: write` of a fine-grained token",
-            ),
-            right(
-                Feature::Issues,
-                both(about.has_issues, write),
-                "issues turned on, and `repo`, or `Issues: write` of a fine-grained token",
-            ),
-            right(Feature::Approvals, Some(pushes), "write access to the repository"),
-        ])
-    }
-}
-
-#[derive(Deserialize)]
-struct About {
-    private: bool,
-    has_issues: bool,
-    #[serde(default)]
-    permissions: May,
-}
-
-#[derive(Deserialize, Default)]
-struct May {
-    #[serde(default)]
-    push: bool,
-    #[serde(default)]
-    pull: bool,
-}
-
-/// Describes a check run: its line is the title, since that is what lists of checks show.
-fn check_run(status: &Status) -> Value {
-    let conclusion = match status.state {
-        StatusState::Pending => None,
-        StatusState::Success => Some("success"),
-        StatusState::Failure | StatusState::Error => Some("failure"),
-    };
-    let summary: String = status.summary.chars().take(SUMMARY).collect();
-    let title = if status.description.is_empty() { &status.context } else { &status.description };
-    let mut run = json!({
-        "status": if conclusion.is_some() { "completed" } else { "in_progress" },
-        "output": { "title": title, "summary": summary },
-    });
-    if let Some(conclusion) = conclusion {
-        run["conclusion"] = json!(conclusion);
-    }
-    if let Some(url) = &status.url {
-        run["details_url"] = json!(url);
-    }
-    run
 }
 
 fn at(repo: &Repo) -> String {

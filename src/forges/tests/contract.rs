@@ -170,7 +170,7 @@ async fn what_does_not_fit_is_seen() {
     let repo = client.repo(&format!("{}/octocat/Hello-World.git", prism.url)).expect("it is there");
     let Service::Github(github) = &client.service else { panic!("it is GitHub's") };
     let strange =
-        super::super::wire::Ask::post("/repos/octocat/Hello-World/issues/1/comments", serde_json::json!({}), "");
+        super::super::ask::Ask::post("/repos/octocat/Hello-World/issues/1/comments", serde_json::json!({}), "");
     let told = github.reach.ask(&repo, strange).await;
     assert!(matches!(told, Err(ForgeError::Rejected { status: 422, .. })), "{told:?}");
     assert_eq!(prism.violations().len(), 1);

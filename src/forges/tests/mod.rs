@@ -1,5 +1,6 @@
 //! Against a small hosting service on loopback that speaks each dialect, and that fails when and how it is told.
 
+mod check;
 mod contract;
 mod failing;
 mod fake;

@@ -1,19 +1,22 @@
 //! GitLab, by its API of version 4: merge requests, whose comments are notes.
 
+mod json;
+mod rights;
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::check::{Feature, Right};
+use super::ask::{Answer, Ask};
 use super::error::ForgeError;
-use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, PullState, Status, StatusState, Whoami};
+use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, Status, StatusState, Whoami};
 use super::put::Ours;
-use super::reach::{Reach, commit, encode, plain};
+use super::reach::{Reach, encode, plain};
 use super::repo::Repo;
-use super::wire::{Answer, Ask, Wire};
+use super::wire::Wire;
 use crate::core::commit::CommitId;
+use json::{Id, Member, RawIssue, RawMerge, RawNote, RawStatus, RawUser, Token, author, ends, merges};
 
 /// As many as a page has at most.
 const PAGE: usize = 100;
@@ -24,128 +27,6 @@ pub(super) struct Gitlab {
     pub(super) reach: Reach,
     /// Where its pages are, for the addresses of comments, which it does not tell.
     site: String,
-}
-
-#[derive(Deserialize)]
-struct RawUser {
-    #[serde(default)]
-    id: u64,
-    username: String,
-}
-
-/// Accounts of access tokens have names of this shape; nothing else tells them from people.
-fn is_bot(username: &str) -> bool {
-    let rest = username.strip_prefix("project_").or_else(|| username.strip_prefix("group_"));
-    let numbered = rest.and_then(|rest| rest.split_once("_bot"));
-    numbered.is_some_and(|(number, _)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-        || username.starts_with("service_account_")
-        || username == "ghost"
-}
-
-fn author(user: Option<RawUser>) -> Author {
-    user.map_or(Author { login: String::new(), bot: true }, |user| Author {
-        bot: is_bot(&user.username),
-        login: user.username,
-    })
-}
-
-#[derive(Deserialize)]
-struct RawMerge {
-    iid: u64,
-    title: String,
-    author: Option<RawUser>,
-    web_url: String,
-    /// None while its branch is gone or empty.
-    sha: Option<String>,
-    source_branch: String,
-    target_branch: String,
-    source_project_id: Option<u64>,
-    target_project_id: u64,
-    #[serde(default)]
-    draft: bool,
-    state: String,
-    #[serde(default)]
-    merge_commit_sha: Option<String>,
-    #[serde(default)]
-    squash_commit_sha: Option<String>,
-    updated_at: Timestamp,
-    #[serde(default)]
-    diff_refs: Option<DiffRefs>,
-}
-
-#[derive(Deserialize)]
-struct DiffRefs {
-    start_sha: Option<String>,
-}
-
-impl TryFrom<RawMerge> for Pull {
-    type Error = ForgeError;
-
-    fn try_from(raw: RawMerge) -> Result<Self, ForgeError> {
-        let head = commit(raw.sha.as_deref().unwrap_or_default())?;
-        let made = |sha: Option<&str>| sha.map(commit).transpose();
-        let state = match raw.state.as_str() {
-            // A fast-forward makes no commit: the head is what the branch has then.
-            "merged" => PullState::Merged {
-                commit: made(raw.merge_commit_sha.as_deref().or(raw.squash_commit_sha.as_deref()))?
-                    .or_else(|| Some(head.clone())),
-            },
-            // `locked` is while it is being merged.
-            "opened" | "locked" => PullState::Open,
-            _ => PullState::Closed,
-        };
-        Ok(Self {
-            number: raw.iid,
-            title: raw.title,
-            author: author(raw.author),
-            url: raw.web_url,
-            head,
-            head_branch: raw.source_branch,
-            fork: raw.source_project_id != Some(raw.target_project_id),
-            base: raw.target_branch,
-            base_commit: raw.diff_refs.and_then(|refs| commit(refs.start_sha.as_deref()?).ok()),
-            draft: raw.draft,
-            state,
-            updated: raw.updated_at,
-        })
-    }
-}
-
-/// Reads a list; a merge request without a head has nothing to judge.
-fn merges(answer: &Answer) -> Result<Vec<Pull>, ForgeError> {
-    let all = answer.json::<Vec<RawMerge>>()?.into_iter();
-    all.filter(|merge| merge.sha.is_some()).map(Pull::try_from).collect()
-}
-
-#[derive(Deserialize)]
-struct RawNote {
-    id: u64,
-    author: Option<RawUser>,
-    body: String,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    /// Whether GitLab itself wrote it.
-    #[serde(default)]
-    system: bool,
-}
-
-#[derive(Deserialize)]
-struct RawIssue {
-    iid: u64,
-    web_url: String,
-    #[serde(default)]
-    description: Option<String>,
-}
-
-impl From<RawIssue> for Ours {
-    fn from(raw: RawIssue) -> Self {
-        Self { number: raw.iid, url: raw.web_url, body: raw.description.unwrap_or_default() }
-    }
-}
-
-#[derive(Deserialize)]
-struct Id {
-    id: u64,
 }
 
 impl Gitlab {
@@ -307,88 +188,6 @@ impl Gitlab {
     }
 }
 
-impl Gitlab {
-    /// Says what works, from the token's scopes and what its user may.
-    pub(super) async fn rights(&self, repo: &Repo, me: &Whoami) -> Result<Vec<Right>, ForgeError> {
-        let about: About = self.reach.get(repo, at(repo), &repo.path).await?;
-        let levels = [about.permissions.project_access, about.permissions.group_access];
-        let level = levels.into_iter().flatten().map(|access| access.access_level).max().unwrap_or(0);
-        let scoped = |names: &[&str]| {
-            let scopes = me.scopes.as_deref()?;
-            Some(scopes.iter().any(|scope| names.contains(&scope.as_str())))
-        };
-        let both = |may: bool, scope: Option<bool>| if may { scope } else { Some(false) };
-        let on = |access: &str| access != "disabled";
-        let (merges, issues) = (on(&about.merge_requests_access_level), on(&about.issues_access_level));
-        Ok(vec![
-            Right::new(
-                Feature::Pulls,
-                both(merges, scoped(&["api", "read_api"])),
-                "merge requests turned on, and the scope `api`",
-            ),
-            Right::new(Feature::Comments, both(merges, scoped(&["api"])), "the scope `api`"),
-            Right::new(
-                Feature::Statuses,
-                both(level >= 30, scoped(&["api"])),
-                "the role of a developer, and the scope `api`",
-            ),
-            Right::new(
-                Feature::Issues,
-                both(issues && level >= 10, scoped(&["api"])),
-                "issues turned on, membership, and the scope `api`",
-            ),
-            Right::new(
-                Feature::Approvals,
-                both(level >= 10, scoped(&["api", "read_api"])),
-                "membership, and the scope `api`",
-            ),
-        ])
-    }
-}
-
-#[derive(Deserialize)]
-struct About {
-    #[serde(default)]
-    permissions: Accesses,
-    #[serde(default)]
-    issues_access_level: String,
-    #[serde(default)]
-    merge_requests_access_level: String,
-}
-
-#[derive(Deserialize, Default)]
-struct Accesses {
-    project_access: Option<Access>,
-    group_access: Option<Access>,
-}
-
-#[derive(Deserialize)]
-struct Access {
-    access_level: u32,
-}
-
-#[derive(Deserialize)]
-struct RawStatus {
-    status: String,
-}
-
-#[derive(Deserialize)]
-struct Member {
-    access_level: u32,
-    state: String,
-}
-
-#[derive(Deserialize)]
-struct Token {
-    scopes: Vec<String>,
-    expires_at: Option<String>,
-}
-
-/// Reads the day on which a token ends.
-fn ends(day: &str) -> Option<Timestamp> {
-    format!("{day}T00:00:00Z").parse().ok()
-}
-
 /// Makes a text obey nobody: GitLab carries out lines that begin with a slash, and ours quote what others wrote.
 ///
 /// Our own command stays as it is, so that people can copy it; GitLab has none of that name.
@@ -422,20 +221,5 @@ mod tests {
         );
         assert_eq!(inert("/holdfastclose"), "\\/holdfastclose");
         assert_eq!(inert("x\r\n/merge\r\n"), "x\r\n\\/merge\r\n");
-    }
-
-    #[test]
-    fn accounts_of_tokens_are_known_by_their_names() {
-        for (name, expected) in [
-            ("project_12_bot", true),
-            ("group_7_bot_9f3c", true),
-            ("service_account_group_1_ab", true),
-            ("ghost", true),
-            ("alice", false),
-            ("project_bot", false),
-            ("project_x_bot", false),
-        ] {
-            assert_eq!(is_bot(name), expected, "{name}");
-        }
     }
 }

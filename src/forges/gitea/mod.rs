@@ -1,19 +1,22 @@
 //! Gitea and Forgejo, by their API of version 1.
 
+mod json;
+mod rights;
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::check::{Feature, Right};
+use super::ask::{Answer, Ask};
 use super::error::ForgeError;
 use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, PullState, Status, StatusState, Whoami};
 use super::put::Ours;
-use super::reach::{Reach, commit, plain};
+use super::reach::{Reach, plain};
 use super::repo::Repo;
-use super::wire::{Answer, Ask, Wire};
+use super::wire::Wire;
 use crate::core::commit::CommitId;
+use json::{Commit, Id, Level, Numbered, RawComment, RawPull, RawUser, author, pulls};
 
 /// As many as a page has unless its administrator allows more.
 const PAGE: usize = 50;
@@ -25,115 +28,6 @@ const LOOKED_INTO: usize = 10;
 #[derive(Debug)]
 pub(super) struct Gitea {
     pub(super) reach: Reach,
-}
-
-#[derive(Deserialize)]
-struct RawUser {
-    id: i64,
-    login: String,
-}
-
-/// Gitea's own accounts, such as that of its actions and of who is gone, have no number above zero.
-fn author(user: Option<RawUser>) -> Author {
-    match user {
-        Some(user) => Author { bot: user.id <= 0, login: user.login },
-        None => Author { login: String::new(), bot: true },
-    }
-}
-
-#[derive(Deserialize)]
-struct RawPull {
-    number: u64,
-    title: String,
-    user: Option<RawUser>,
-    html_url: String,
-    head: RawBranch,
-    base: RawBranch,
-    #[serde(default)]
-    draft: bool,
-    state: String,
-    #[serde(default)]
-    merged: bool,
-    merge_commit_sha: Option<String>,
-    updated_at: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct RawBranch {
-    #[serde(rename = "ref")]
-    name: String,
-    sha: String,
-    repo_id: i64,
-}
-
-impl TryFrom<RawPull> for Pull {
-    type Error = ForgeError;
-
-    fn try_from(raw: RawPull) -> Result<Self, ForgeError> {
-        let state = match (raw.merged, raw.state.as_str()) {
-            (true, _) => PullState::Merged { commit: raw.merge_commit_sha.as_deref().map(commit).transpose()? },
-            (false, "open") => PullState::Open,
-            (false, _) => PullState::Closed,
-        };
-        Ok(Self {
-            number: raw.number,
-            title: raw.title,
-            author: author(raw.user),
-            url: raw.html_url,
-            head: commit(&raw.head.sha)?,
-            head_branch: raw.head.name,
-            fork: raw.head.repo_id != raw.base.repo_id,
-            base: raw.base.name,
-            base_commit: commit(&raw.base.sha).ok(),
-            draft: raw.draft,
-            state,
-            updated: raw.updated_at,
-        })
-    }
-}
-
-fn pulls(answer: &Answer) -> Result<Vec<Pull>, ForgeError> {
-    answer.json::<Vec<RawPull>>()?.into_iter().map(Pull::try_from).collect()
-}
-
-#[derive(Deserialize)]
-struct RawComment {
-    id: u64,
-    user: Option<RawUser>,
-    /// Who wrote it on the service that it was brought over from; the account is then of whoever brought it.
-    #[serde(default)]
-    original_author: String,
-    body: String,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    html_url: String,
-}
-
-impl From<RawComment> for Comment {
-    fn from(raw: RawComment) -> Self {
-        let author =
-            if raw.original_author.is_empty() { author(raw.user) } else { Author { login: String::new(), bot: true } };
-        Self { id: raw.id, author, body: raw.body, created: raw.created_at, updated: raw.updated_at, url: raw.html_url }
-    }
-}
-
-#[derive(Deserialize)]
-struct Numbered {
-    number: u64,
-    html_url: String,
-    #[serde(default)]
-    body: String,
-}
-
-impl From<Numbered> for Ours {
-    fn from(raw: Numbered) -> Self {
-        Self { number: raw.number, url: raw.html_url, body: raw.body }
-    }
-}
-
-#[derive(Deserialize)]
-struct Id {
-    id: u64,
 }
 
 impl Gitea {
@@ -288,57 +182,6 @@ impl Gitea {
         };
         self.reach.me(ask).await
     }
-}
-
-impl Gitea {
-    /// Says what works, from what the user may; of a token's scopes nobody says anything.
-    pub(super) async fn rights(&self, repo: &Repo) -> Result<Vec<Right>, ForgeError> {
-        let about: About = self.reach.get(repo, at(repo), &repo.path).await?;
-        let may = about.permissions;
-        let unless = |missing: bool| if missing { Some(false) } else { None };
-        Ok(vec![
-            Right::new(
-                Feature::Pulls,
-                Some(may.pull && about.has_pull_requests),
-                "pull requests turned on, and the scope `read:repository`",
-            ),
-            Right::new(Feature::Comments, unless(!may.pull), "the scope `write:issue`"),
-            Right::new(
-                Feature::Statuses,
-                unless(!may.push),
-                "write access to the repository, and the scope `write:repository`",
-            ),
-            Right::new(Feature::Issues, unless(!about.has_issues), "issues turned on, and the scope `write:issue`"),
-            Right::new(Feature::Approvals, Some(may.admin), "administration of the repository: nobody else is told"),
-        ])
-    }
-}
-
-#[derive(Deserialize)]
-struct About {
-    permissions: May,
-    #[serde(default)]
-    has_issues: bool,
-    #[serde(default)]
-    has_pull_requests: bool,
-}
-
-#[derive(Deserialize)]
-struct May {
-    admin: bool,
-    push: bool,
-    pull: bool,
-}
-
-#[derive(Deserialize)]
-struct Level {
-    permission: String,
-}
-
-#[derive(Deserialize)]
-struct Commit {
-    sha: String,
-    author: Option<RawUser>,
 }
 
 fn at(repo: &Repo) -> String {
