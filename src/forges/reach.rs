@@ -147,6 +147,11 @@ impl Reach {
     }
 }
 
+/// Leaves out of a list what cannot be understood, so that one odd pull request does not hide the others.
+pub(super) fn readable(all: impl Iterator<Item = Result<Pull, ForgeError>>) -> Vec<Pull> {
+    all.filter_map(|pull| pull.inspect_err(|error| tracing::warn!(%error, "a pull request is left out")).ok()).collect()
+}
+
 /// Reads a commit's name, as it may become part of an address and of a ref.
 pub(super) fn commit(text: &str) -> Result<CommitId, ForgeError> {
     let whole = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());

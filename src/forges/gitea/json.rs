@@ -7,7 +7,7 @@ use super::super::ask::Answer;
 use super::super::error::ForgeError;
 use super::super::model::{Author, Comment, Pull, PullState};
 use super::super::put::Ours;
-use super::super::reach::commit;
+use super::super::reach::{commit, readable};
 
 #[derive(Deserialize)]
 pub struct RawUser {
@@ -75,7 +75,7 @@ impl TryFrom<RawPull> for Pull {
 }
 
 pub fn pulls(answer: &Answer) -> Result<Vec<Pull>, ForgeError> {
-    answer.json::<Vec<RawPull>>()?.into_iter().map(Pull::try_from).collect()
+    Ok(readable(answer.json::<Vec<RawPull>>()?.into_iter().map(Pull::try_from)))
 }
 
 #[derive(Deserialize)]

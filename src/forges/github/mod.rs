@@ -19,7 +19,7 @@ use super::ask::{Answer, Ask};
 use super::error::ForgeError;
 use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, Status, StatusState, Whoami};
 use super::put::Ours;
-use super::reach::{Reach, encode, plain};
+use super::reach::{Reach, encode, plain, readable};
 use super::repo::Repo;
 use super::wire::Wire;
 use crate::core::commit::CommitId;
@@ -44,7 +44,7 @@ pub(super) struct Github {
 }
 
 fn pulls(answer: &Answer) -> Result<Vec<Pull>, ForgeError> {
-    answer.json::<Vec<RawPull>>()?.into_iter().map(Pull::try_from).collect()
+    Ok(readable(answer.json::<Vec<RawPull>>()?.into_iter().map(Pull::try_from)))
 }
 
 impl Github {

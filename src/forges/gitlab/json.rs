@@ -7,7 +7,7 @@ use super::super::ask::Answer;
 use super::super::error::ForgeError;
 use super::super::model::{Author, Pull, PullState};
 use super::super::put::Ours;
-use super::super::reach::commit;
+use super::super::reach::{commit, readable};
 
 #[derive(Deserialize)]
 pub struct RawUser {
@@ -97,7 +97,7 @@ impl TryFrom<RawMerge> for Pull {
 /// Reads a list; a merge request without a head has nothing to judge.
 pub fn merges(answer: &Answer) -> Result<Vec<Pull>, ForgeError> {
     let all = answer.json::<Vec<RawMerge>>()?.into_iter();
-    all.filter(|merge| merge.sha.is_some()).map(Pull::try_from).collect()
+    Ok(readable(all.filter(|merge| merge.sha.is_some()).map(Pull::try_from)))
 }
 
 #[derive(Deserialize)]

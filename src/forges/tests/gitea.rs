@@ -153,8 +153,10 @@ async fn pull_requests_are_read_as_gitea_writes_them() {
 #[tokio::test]
 async fn a_head_that_is_no_commit_is_not_understood() {
     let place = Place::new(ForgeKind::Gitea).await;
-    place.fake.world().pulls = vec![pull(1, 'a', |pull| pull["head"]["sha"] = json!("../../x"))];
+    place.fake.world().pulls = vec![pull(1, 'a', |pull| pull["head"]["sha"] = json!("../../x")), pull(2, 'a', |_| {})];
     assert!(matches!(place.client.pull(&place.repo, 1).await, Err(ForgeError::Unexpected { .. })));
+    let Fresh::New(open) = place.client.open_pulls(&place.repo, "main").await.unwrap() else { panic!() };
+    assert_eq!(open.iter().map(|pull| pull.number).collect::<Vec<_>>(), [2], "the others are there all the same");
 }
 
 #[tokio::test]
