@@ -43,10 +43,12 @@ pub struct Judged {
     pub first_parent: bool,
     /// The principal that signed it, where it verifies.
     pub signer: Option<Arc<str>>,
-    /// `verified`, `vouched`, `exempt`, or the code of what failed.
+    /// `verified`, `vouched`, `merged`, `exempt`, or the code of what failed.
     pub verdict: Arc<str>,
     /// What failed, for people.
     pub why: Option<String>,
+    /// Whoever has a part in what the hosting service made it of.
+    pub brought: Vec<Contributor>,
 }
 
 impl Judged {
@@ -58,6 +60,7 @@ impl Judged {
         if let crate::core::commit::Signature::Good { key, .. } = &self.commit.signature {
             names.push(key.clone());
         }
+        names.extend(self.brought.iter().flat_map(|contributor| contributor.names.iter().cloned()));
         Contributor { names }
     }
 }
@@ -75,6 +78,8 @@ pub struct Trusted {
     pub accepted_revoked: Option<Reason>,
     /// The keys that vouch for it.
     pub keys: Vec<Arc<str>>,
+    /// Commits that the hosting service made some of it of: first seen now, if they were not before.
+    pub heads: Vec<CommitId>,
     /// Approvals found as signed tags.
     pub approvals: Vec<Approval>,
 }

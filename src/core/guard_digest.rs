@@ -191,7 +191,7 @@ impl Canonical {
     }
 
     fn trust(&mut self, trust: &TrustPolicy) {
-        let TrustPolicy { verify, match_, signers, approvers, people, anchor } = trust;
+        let TrustPolicy { verify, match_, signers, approvers, people, service_merges, anchor } = trust;
         self.text(match verify {
             Verify::Repository => "repository",
             Verify::Path => "path",
@@ -207,6 +207,10 @@ impl Canonical {
             hash.set(names);
         });
         self.optional(anchor.as_ref(), |hash, anchor| hash.text(anchor.as_str()));
+        // Last, and only where it is on: what was approved before there was such a thing stays approved.
+        if *service_merges {
+            self.text("service merges");
+        }
     }
 }
 
@@ -230,6 +234,7 @@ mod tests {
         assert_ne!(base, digest(&changed, &trust));
         let drift = DriftPolicies { routine: DriftPolicy::Escalate { revert_after: None }, ..guards.drift.clone() };
         assert_ne!(base, digest(&Guards { drift, ..guards.clone() }, &trust));
+        assert_ne!(base, digest(&guards, &TrustPolicy { service_merges: true, ..trust.clone() }));
         let approver = TrustPolicy { approvers: vec!["a".into()], ..trust.clone() };
         let signer = TrustPolicy { signers: vec!["a".into()], ..trust };
         assert_ne!(

@@ -363,6 +363,9 @@ pub struct TrustPolicy {
     pub approvers: Vec<Arc<str>>,
     /// A person's name to their addresses and key fingerprints.
     pub people: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Whether a commit that the hosting service made of commits that verify is covered by our own merge of them.
+    #[serde(default)]
+    pub service_merges: bool,
     /// The first commit that is taken as verified, if configured.
     pub anchor: Option<super::commit::CommitId>,
 }

@@ -1,5 +1,6 @@
 //! Who may sign what, and when: judges the facts that cryptography left (`GUARDS.md` 3).
 
+mod merged;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -10,8 +11,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::commit::{Commit, Tag};
+use super::commit::{Commit, CommitId, Tag};
 use super::guards::{Match, TrustPolicy, Verify};
+pub use merged::{Attempt, Compared, Own, Way, may_be_merged, merged};
 pub use signer::pattern_list;
 use signer::{Claim, Listed, Refused, signer};
 
@@ -37,6 +39,12 @@ pub enum SignatureCode {
     RevocationsUnreadable,
     /// Whether the range leads from what was verified to the tip cannot be proved.
     AncestryUnproven,
+    /// The hosting service seems to have made it, and our own merge gives another tree or a conflict.
+    MergeDiffers,
+    /// The hosting service seems to have made it, and of what cannot be found out.
+    MergeUnproven,
+    /// The hosting service made it, of commits that do not verify.
+    HeadUnverified,
 }
 
 impl SignatureCode {
@@ -52,6 +60,9 @@ impl SignatureCode {
             Self::PrincipalMismatch => "principal_mismatch",
             Self::RevocationsUnreadable => "revocations_unreadable",
             Self::AncestryUnproven => "ancestry_unproven",
+            Self::MergeDiffers => "merge_differs",
+            Self::MergeUnproven => "merge_unproven",
+            Self::HeadUnverified => "head_unverified",
         }
     }
 
@@ -107,6 +118,13 @@ pub enum Outcome {
         /// The approver's key.
         key: Arc<str>,
     },
+    /// The hosting service made it of commits that verify, and added nothing.
+    Merged {
+        /// What was merged.
+        head: CommitId,
+        /// The keys that vouch for that.
+        keys: Vec<Arc<str>>,
+    },
     /// It needs none, and why.
     Exempt(&'static str),
     /// It does not verify.
@@ -119,11 +137,12 @@ pub enum Outcome {
 }
 
 impl CommitVerdict {
-    /// Returns `verified`, `vouched`, `exempt`, or the code of what failed.
+    /// Returns `verified`, `vouched`, `merged`, `exempt`, or the code of what failed.
     pub fn label(&self) -> &'static str {
         match &self.outcome {
             Outcome::Verified { .. } => "verified",
             Outcome::Vouched { .. } => "vouched",
+            Outcome::Merged { .. } => "merged",
             Outcome::Exempt(_) => "exempt",
             Outcome::Failed { code, .. } => code.as_str(),
         }
@@ -133,7 +152,7 @@ impl CommitVerdict {
     pub fn failure(&self) -> Option<(SignatureCode, &str)> {
         match &self.outcome {
             Outcome::Failed { code, message } => Some((*code, message)),
-            Outcome::Verified { .. } | Outcome::Vouched { .. } | Outcome::Exempt(_) => None,
+            Outcome::Verified { .. } | Outcome::Vouched { .. } | Outcome::Merged { .. } | Outcome::Exempt(_) => None,
         }
     }
 }
@@ -233,5 +252,8 @@ const fn help(code: SignatureCode) -> &'static str {
         }
         SignatureCode::RevocationsUnreadable => "make the configured revocation list readable",
         SignatureCode::AncestryUnproven => "let the whole history be fetched",
+        SignatureCode::MergeDiffers => "merge it by hand with a signed commit",
+        SignatureCode::MergeUnproven => "let its head be fetched, or merge it by hand with a signed commit",
+        SignatureCode::HeadUnverified => "have everything signed that it brings, and merge that",
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gix::ObjectId;
+use gix::bstr::ByteSlice;
 
 use super::fetch::{TAGS, is_id, tracked};
 use super::mirror::{Mirror, MirrorError, commit_id};
@@ -44,6 +45,9 @@ pub enum ReadError {
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
+
+/// Nobody writes longer messages.
+const MESSAGE_MAX: usize = 64 * 1024;
 
 /// A clone as it was when it was opened. Not shared between threads: open one for each.
 pub struct Snapshot {
@@ -127,6 +131,15 @@ impl Snapshot {
     pub fn commit(&self, id: &CommitId, check: &dyn SignatureCheck) -> Result<Commit, ReadError> {
         let raw = self.raw(id)?.ok_or_else(|| ReadError::NoCommit(id.to_string()))?;
         Ok(facts(id.clone(), raw, check))
+    }
+
+    /// Reads a commit's whole message, which nobody vouches for. One that is too long has none.
+    pub fn message(&self, id: &CommitId) -> Result<String, ReadError> {
+        let none = || ReadError::NoCommit(id.to_string());
+        self.raw(id)?.ok_or_else(none)?;
+        let found = self.repo.find_object(self.oid(id).ok_or_else(none)?).map_err(|_| none())?;
+        let message = found.data.find(b"\n\n").map_or(&[][..], |at| &found.data[at + 2..]);
+        Ok(if message.len() > MESSAGE_MAX { String::new() } else { message.to_str_lossy().into_owned() })
     }
 
     /// Reads the annotated tags that approve and vouch, named as the tag objects spell it, each once, sorted.

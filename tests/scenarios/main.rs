@@ -38,6 +38,8 @@ mod s05_budget;
 mod s06_window;
 mod s07_replay;
 mod s08_history;
+mod s09_merges;
+mod s09_merges_refused;
 mod s09_signatures;
 mod s10_freeze;
 mod s11_rollout;

@@ -252,6 +252,9 @@ pub struct RawTrust {
     pub approvers: Option<Vec<String>>,
     /// Several addresses and keys that are one person.
     pub people: Option<BTreeMap<String, Vec<String>>>,
+    /// Whether merges, squashes and rebases that the hosting service made are covered where all that was merged verifies and
+    /// our own merge gives the same tree. Default `false`.
+    pub service_merges: Option<bool>,
 }
 
 /// Which commits must verify.

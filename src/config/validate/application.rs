@@ -152,7 +152,7 @@ fn freeze_of(raw: &RawFreeze) -> Option<Freeze> {
 }
 
 fn trust(scope: &Scope<'_>, raw: &RawTrust) -> Trust {
-    let RawTrust { verify, matches, anchor, ssh, openpgp, signers, approvers, people } = raw;
+    let RawTrust { verify, matches, anchor, ssh, openpgp, signers, approvers, people, service_merges } = raw;
     let ssh_scope = scope.key("ssh");
     let (allowed_signers, revocations) = match ssh {
         Some(RawSshTrust { allowed_signers, revocations }) => (
@@ -182,6 +182,7 @@ fn trust(scope: &Scope<'_>, raw: &RawTrust) -> Trust {
         signers: principals(&scope.key("signers"), signers.as_deref().unwrap_or_default()),
         approvers: principals(&scope.key("approvers"), approvers.as_deref().unwrap_or_default()),
         people: people_of(&scope.key("people"), people.as_ref()),
+        service_merges: service_merges.unwrap_or(false),
         anchor: anchor.as_ref().and_then(|text| commit(&scope.key("anchor"), text)),
     };
     Trust { policy, files: TrustFiles { allowed_signers, revocations, keyring } }

@@ -237,7 +237,8 @@ impl Branch {
         }
         let commits = self.trusted.iter().flat_map(|trusted| &trusted.commits);
         let sights = commits.map(|judged| judged.commit.id.clone());
-        let pending: BTreeSet<CommitId> = sights.chain(tip.iter().cloned()).collect();
+        let heads = self.trusted.iter().flat_map(|trusted| trusted.heads.iter().cloned());
+        let pending: BTreeSet<CommitId> = sights.chain(heads).chain(tip.iter().cloned()).collect();
         facts.extend(standing::sightings(state, &pending, self.trusted.is_ok()));
         for approval in self.trusted.iter().flat_map(|trusted| &trusted.approvals) {
             if !state.app.approvals.iter().any(|known| known.digest == approval.digest && known.by == approval.by) {

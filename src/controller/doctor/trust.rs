@@ -118,7 +118,17 @@ pub(super) fn tip(app: &Application, keys: &Keys, seen: &Seen, notes: &mut Notes
     match &verdict.outcome {
         Outcome::Verified { principal, .. } => notes.ok("", format!("the tip {} is signed by {principal}", tip.short())),
         Outcome::Vouched { by, .. } => notes.ok("", format!("the tip {} is vouched for by {by}", tip.short())),
+        Outcome::Merged { .. } => notes.ok("", format!("the tip {} is a merge of what verifies", tip.short())),
         Outcome::Exempt(why) => notes.ok("", format!("the tip {} needs no signature: {why}", tip.short())),
+        // Alone it cannot be merged again either.
+        Outcome::Failed { .. } if trust::may_be_merged(&verdict, &app.trust.policy) => notes.ok(
+            "",
+            format!(
+                "the tip {} has no signature that counts; `holdfast verify` says whether the hosting service made it of what \
+                 verifies",
+                tip.short()
+            ),
+        ),
         Outcome::Failed { code, message } => notes.warning(
             "",
             format!("the tip would be held ({code}): {message}"),

@@ -3,12 +3,14 @@
 //! - `open`: what must be right before anything can be read.
 //! - `source`: fetching and pinning, and what freezes.
 //! - `local`: what freezes without the repository.
+//! - `merges`: what the hosting service made of what others signed.
 //! - `trust`: who signed, and what the policy makes of it.
 //! - `content`: what commits want, and their bytes.
 //! - `target`: observing and writing, whatever the kind of target.
 
 mod content;
 mod local;
+mod merges;
 mod open;
 mod source;
 mod target;
@@ -20,9 +22,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use local::{Local, local_freezes};
+pub use merges::Hints;
 pub use open::OpenError;
 pub use source::{Proposed, remote_of};
 
+use self::merges::Merges;
 use super::edges::{Read, Rendered, Trusted, Unclaimed, Write};
 use super::incluster::right::Right;
 use super::rate::Pacer;
@@ -76,6 +80,7 @@ pub struct Live {
     fetched: Option<Fetched>,
     /// The uptime in milliseconds at which the last fetch began, whoever's it was.
     fetched_at: Option<i64>,
+    merges: Merges,
     pacer: Pacer,
     stop: Arc<AtomicBool>,
     right: Right,

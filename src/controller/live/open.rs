@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::Live;
+use super::merges::Merges;
 use super::source::remote_of;
 use crate::clock::MachineClock;
 use crate::config::Application;
@@ -52,6 +53,7 @@ impl Live {
             proposed: None,
             fetched: None,
             fetched_at: None,
+            merges: Merges::default(),
             pacer: Pacer::default(),
             stop,
             right: Right::default(),

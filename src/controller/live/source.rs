@@ -134,6 +134,7 @@ impl Live {
 
     /// Fetches, and returns the tip, or the revision that was asked for.
     pub(super) fn fetch_tip(&mut self) -> Result<CommitId, Arc<str>> {
+        self.merges.begin();
         // What was fetched before serves healing, and detection, while the repository cannot be reached.
         self.snapshot = self.mirror.snapshot().ok();
         let wanted = Wanted { revs: self.rev.iter().map(|rev| named(rev)).collect() };

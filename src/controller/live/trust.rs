@@ -1,10 +1,12 @@
 //! Whom commits and tags come from: signatures checked against the configured keys, and judged by the policy.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Live;
+use super::merges::{By, Failing, Found};
 use crate::clock::MachineClock;
 use crate::controller::edges::{Judged, Trusted};
 use crate::core::approval::{self, Contributor};
@@ -14,8 +16,8 @@ use crate::core::guards::{TrustPolicy, Verify};
 use crate::core::reason::Reason;
 use crate::core::resource::{Digest, Id};
 use crate::core::state::{Approval, State};
-use crate::core::trust::{self, Outcome, Sighted};
-use crate::git::Snapshot;
+use crate::core::trust::{self, CommitVerdict, Outcome, Own, Sighted};
+use crate::git::{Range, Snapshot};
 use crate::signatures::{KeyFiles, Keys};
 
 impl Live {
@@ -52,9 +54,10 @@ impl Live {
         let Some(base) = anchor.or_else(|| policy.anchor.clone()) else {
             // First use without an anchor: the tip itself must verify.
             let commit = snapshot.commit(tip, &check).map_err(text)?;
-            let range =
-                crate::git::Range { first_parent: vec![commit.clone()], all: vec![commit], base_on_first_parent: true };
-            return self.judge_range(policy, snapshot, &range, state, now);
+            let range = Range { first_parent: vec![commit.clone()], all: vec![commit], base_on_first_parent: true };
+            // Whoever signs a tip vouches for all of it; the hosting service's merge vouches for nothing below.
+            let policy = TrustPolicy { service_merges: false, ..policy.clone() };
+            return self.judge_range(&policy, snapshot, &range, state, now);
         };
         let known =
             |id: &CommitId| format!("{} is not on the first-parent chain of the tip {}", id.short(), tip.short());
@@ -96,7 +99,16 @@ impl Live {
         let snapshot = self.snapshot.as_ref().ok_or_else(|| Arc::from("the repository was not read"))?;
         let text = |error: crate::git::ReadError| Arc::from(error.to_string());
         let now = MachineClock::wall();
-        let range = snapshot.range(base, tip, &self.check()).map_err(text)?;
+        let check = self.check();
+        let range = snapshot.range(base, tip, &check).map_err(text)?;
+        let vouches = self.vouches(snapshot, now)?;
+        let by = By { policy, vouches: &vouches, sights: &|_| now, check: &check };
+        let judge = |commit: &Commit| {
+            let sighted = Sighted { commit, first_seen: now, first_parent: true, touches: true, freeze_only: false };
+            trust::verdict(&sighted, policy, &vouches)
+        };
+        let failing = failing(&range, &range.all.iter().map(judge).collect::<Vec<_>>(), policy);
+        let search = self.search(snapshot, &range, &failing, &by);
         let mut contributing = Vec::new();
         let mut before = base.clone();
         for commit in &range.first_parent {
@@ -112,15 +124,28 @@ impl Live {
             before = commit.id.clone();
         }
         let judged = contributing.into_iter().map(|commit| {
-            let sighted =
-                Sighted { commit: &commit, first_seen: now, first_parent: true, touches: true, freeze_only: false };
-            let signer = match trust::verdict(&sighted, policy, &[]).outcome {
+            let verdict = judge(&commit);
+            let mut brought = Vec::new();
+            if trust::may_be_merged(&verdict, policy) {
+                let own = search
+                    .brought(&commit)
+                    .ok_or_else(|| format!("nobody can say of what {} was made", commit.id.short()))?;
+                brought = own.iter().map(Own::contributor).collect();
+            }
+            let signer = match verdict.outcome {
                 Outcome::Verified { principal, .. } => Some(principal),
+                Outcome::Vouched { by, .. } => Some(by),
                 _ => None,
             };
-            Judged { commit, first_parent: true, signer, verdict: "".into(), why: None }.contributor()
+            Ok(Judged { commit, first_parent: true, signer, verdict: "".into(), why: None, brought }.contributor())
         });
-        Ok(judged.collect())
+        judged.collect()
+    }
+
+    /// Returns the tags that might vouch, as seen now.
+    fn vouches(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Vec<(Tag, Timestamp)>, Arc<str>> {
+        let tags = snapshot.tags(&self.check()).map_err(|error| Arc::from(error.to_string()))?;
+        Ok(tags.into_iter().filter(|tag| tag.name.starts_with("holdfast-vouch/")).map(|tag| (tag, now)).collect())
     }
 
     /// Judges every commit of a range.
@@ -128,26 +153,30 @@ impl Live {
         &self,
         policy: &TrustPolicy,
         snapshot: &Snapshot,
-        range: &crate::git::Range,
+        range: &Range,
         state: &State,
         now: Timestamp,
     ) -> Result<Trusted, Arc<str>> {
         let sight = |id: &CommitId| state.app.sights.get(id).copied().unwrap_or(now);
         let check = self.check();
         let tags = snapshot.tags(&check).map_err(|error| Arc::from(error.to_string()))?;
-        let vouches: Vec<(Tag, Timestamp)> =
-            tags.iter().filter(|tag| tag.name.starts_with("holdfast-vouch/")).map(|tag| (tag.clone(), now)).collect();
-        let mut trusted = Trusted::default();
-        for commit in &range.all {
-            let first_parent = range.first_parent.iter().any(|first| first.id == commit.id);
+        let vouches = self.vouches(snapshot, now)?;
+        let by = By { policy, vouches: &vouches, sights: &sight, check: &check };
+        let verdicts = range.all.iter().map(|commit| {
             let sighted = Sighted {
                 commit,
                 first_seen: sight(&commit.id),
-                first_parent,
+                first_parent: range.first_parent.iter().any(|first| first.id == commit.id),
                 touches: policy.verify == Verify::Repository || self.touches(snapshot, commit),
                 freeze_only: self.freezes_only(snapshot, commit, now),
             };
-            let verdict = trust::verdict(&sighted, policy, &vouches);
+            trust::verdict(&sighted, policy, &vouches)
+        });
+        let verdicts: Vec<CommitVerdict> = verdicts.collect();
+        let mut found = self.found(range, &verdicts, &by);
+        let mut trusted = Trusted::default();
+        for (commit, verdict) in range.all.iter().zip(verdicts) {
+            let (verdict, own) = found.remove(&commit.id).map_or((verdict, Vec::new()), |new| (new.verdict, new.own));
             let (mut signer, mut why) = (None, None);
             match &verdict.outcome {
                 Outcome::Verified { principal, key } => {
@@ -158,6 +187,7 @@ impl Live {
                     signer = Some(by.clone());
                     push_new(&mut trusted.keys, key);
                 }
+                Outcome::Merged { head: _, keys } => keys.iter().for_each(|key| push_new(&mut trusted.keys, key)),
                 Outcome::Exempt(_) => {}
                 // Whoever merges it will sign it, or not: that is judged when it is there.
                 Outcome::Failed { .. } if self.is_proposed(&commit.id) => {}
@@ -169,7 +199,15 @@ impl Live {
                 }
             }
             let label = if self.is_proposed(&commit.id) { "proposed" } else { verdict.label() };
-            trusted.commits.push(Judged { commit: commit.clone(), first_parent, signer, verdict: label.into(), why });
+            trusted.heads.extend(own.iter().map(|own| own.commit.id.clone()));
+            trusted.commits.push(Judged {
+                commit: commit.clone(),
+                first_parent: range.first_parent.iter().any(|first| first.id == commit.id),
+                signer,
+                verdict: label.into(),
+                why,
+                brought: own.iter().map(Own::contributor).collect(),
+            });
         }
         trusted.approvals = approvals(&tags, policy, state, now);
         Ok(trusted)
@@ -177,6 +215,12 @@ impl Live {
 
     fn is_proposed(&self, id: &CommitId) -> bool {
         self.proposed.as_ref().is_some_and(|proposed| proposed.commit.as_ref() == Some(id))
+    }
+
+    /// Judges anew what has no signature that counts, where the policy lets the hosting service merge.
+    fn found(&self, range: &Range, verdicts: &[CommitVerdict], by: &By<'_>) -> BTreeMap<CommitId, Found> {
+        let failing = failing(range, verdicts, by.policy);
+        if failing.is_empty() { BTreeMap::new() } else { self.judge_merges(range, &failing, by) }
     }
 
     /// Tells whether a commit changes anything that this application reads.
@@ -206,6 +250,12 @@ impl Live {
             !freeze::narrows(&freeze::parse(&old.bytes, now), written.as_ref())
         })
     }
+}
+
+/// Finds what may be the hosting service's.
+fn failing(range: &Range, verdicts: &[CommitVerdict], policy: &TrustPolicy) -> Vec<Failing> {
+    let all = range.all.iter().zip(verdicts).filter(|(_, verdict)| trust::may_be_merged(verdict, policy));
+    all.map(|(commit, verdict)| Failing { commit: commit.clone(), verdict: verdict.clone() }).collect()
 }
 
 fn push_new(keys: &mut Vec<Arc<str>>, key: &Arc<str>) {

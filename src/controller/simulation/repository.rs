@@ -317,13 +317,14 @@ impl Repository {
                         trusted.keys.push(key.clone());
                     }
                 }
-                Outcome::Exempt(_) => {}
+                Outcome::Merged { .. } | Outcome::Exempt(_) => {}
                 Outcome::Failed { code, message } => {
                     trusted.signature.push(Reason::new(code.as_str(), message.clone()))
                 }
             }
             let first_parent = first.contains(id);
-            trusted.commits.push(Judged { commit, first_parent, signer, verdict: verdict.label().into(), why: None });
+            let verdict = verdict.label().into();
+            trusted.commits.push(Judged { commit, first_parent, signer, verdict, why: None, brought: Vec::new() });
         }
         if !on_chain {
             trusted.history = Some(Reason::new("history", "the branch was rewritten"));

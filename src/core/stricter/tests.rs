@@ -204,12 +204,29 @@ fn each_parameter_is_named_when_it_gets_looser() {
         people: [("a".into(), vec!["b".into()])].into(),
         ..TrustPolicy::default()
     };
-    let wider = TrustPolicy { verify: Verify::Path, approvers: vec!["m".into()], ..TrustPolicy::default() };
+    let wider = TrustPolicy {
+        verify: Verify::Path,
+        approvers: vec!["m".into()],
+        service_merges: true,
+        ..TrustPolicy::default()
+    };
     let names = loosened(&old, &new, &trust, &wider);
     insta::assert_snapshot!(names.join("\n"));
     // What is neither stricter nor looser, only other, is named both ways.
     let back = loosened(&new, &old, &wider, &wider);
     assert_eq!(back, ["deleteCap", "observeFor", "drift.missing", "drift.tamper", "drift.routine"]);
+}
+
+#[test]
+fn the_hosting_service_merges_only_where_old_and_new_let_it() {
+    let (on, off) = (TrustPolicy { service_merges: true, ..TrustPolicy::default() }, TrustPolicy::default());
+    for (old, new) in [(&on, &off), (&off, &on), (&off, &off)] {
+        assert!(!old.narrowed(new).service_merges);
+    }
+    assert!(on.narrowed(&on).service_merges);
+    let guards = Guards::default();
+    assert_eq!(loosened(&guards, &guards, &off, &on), ["trust.serviceMerges"]);
+    assert!(loosened(&guards, &guards, &on, &off).is_empty());
 }
 
 #[test]

@@ -15,7 +15,7 @@ impl TrustPolicy {
     /// approve, fewer names are fewer who count as the author.
     #[must_use]
     pub fn narrowed(&self, new: &Self) -> Self {
-        let Self { verify, match_, signers, approvers, people, anchor } = self;
+        let Self { verify, match_, signers, approvers, people, service_merges, anchor } = self;
         let signers = match (signers.is_empty(), new.signers.is_empty()) {
             (true, _) => new.signers.clone(),
             (_, true) => signers.clone(),
@@ -30,6 +30,7 @@ impl TrustPolicy {
             signers,
             approvers: both(approvers, &new.approvers),
             people: people.clone(),
+            service_merges: *service_merges && new.service_merges,
             anchor: anchor.clone().or_else(|| new.anchor.clone()),
         }
     }
@@ -41,7 +42,7 @@ fn both(a: &[Arc<str>], b: &[Arc<str>]) -> Vec<Arc<str>> {
 
 /// Names what a new policy widens.
 pub(super) fn loosened(old: &TrustPolicy, new: &TrustPolicy) -> impl Iterator<Item = String> {
-    let TrustPolicy { verify, match_, signers, approvers, people, anchor: _ } = old;
+    let TrustPolicy { verify, match_, signers, approvers, people, service_merges, anchor: _ } = old;
     let added = |old: &[Arc<str>], new: &[Arc<str>]| new.iter().any(|name| !old.contains(name));
     let found = [
         ("trust.verify", *verify == Verify::Repository && new.verify == Verify::Path),
@@ -50,6 +51,7 @@ pub(super) fn loosened(old: &TrustPolicy, new: &TrustPolicy) -> impl Iterator<It
         ("trust.approvers", added(approvers, &new.approvers)),
         // Any change can let somebody approve who could not before; see `narrowed`.
         ("trust.people", *people != new.people),
+        ("trust.serviceMerges", !service_merges && new.service_merges),
     ];
     found.into_iter().filter(|(_, looser)| *looser).map(|(name, _)| name.to_owned())
 }

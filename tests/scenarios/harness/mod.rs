@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod forge;
 pub mod git;
 pub mod gitea;
 pub mod http;
