@@ -13,6 +13,7 @@ use super::edges::{LedgerError, Read as _, Rendered};
 use super::hosting::halt::Halt;
 use super::hosting::letter::queue_halts;
 use super::hosting::place::{self, Services};
+use super::hosting::pulls;
 use super::incluster::herald::Herald;
 use super::incluster::right::Right;
 use super::live::Live;
@@ -130,6 +131,7 @@ impl Running {
     fn try_cycle(&mut self) -> Result<bool, RunError> {
         self.settings.unreliable = self.common.stores.lost().cloned();
         self.book.refresh(&mut self.state)?;
+        self.hint()?;
         let started = Instant::now();
         let place = self.application().target.shared();
         self.settings.claims =
@@ -157,6 +159,15 @@ impl Running {
         self.report(&assessment, started, acted)?;
         self.common.metrics.took(started.elapsed().as_secs_f64());
         Ok(again)
+    }
+
+    /// Takes up what the hosting service says of merges.
+    fn hint(&mut self) -> Result<(), RunError> {
+        if let Some((service, repo)) = place::find(&self.common.services, &self.application().source.url) {
+            let ledger = self.common.stores.current();
+            self.live.hint(pulls::hints(ledger, &place::key(service, &repo), service.client.kind())?);
+        }
+        Ok(())
     }
 
     /// Keeps what this cycle found, for `status` and for the metrics.

@@ -105,6 +105,16 @@ impl Wake {
         those.len()
     }
 
+    /// Wakes the groups of one repository and nobody else.
+    pub fn only(&self, repository: &Named) {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        for at in concerned(repository, rounds.members.iter().map(|(at, member)| (*at, member.address.as_str()))) {
+            *rounds.groups.entry(at).or_default() += 1;
+        }
+        drop(rounds);
+        self.changed.notify_all();
+    }
+
     /// Ends the controller.
     pub fn shut_down(&self) {
         self.stop.store(true, Ordering::Relaxed);

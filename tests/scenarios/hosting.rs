@@ -1,5 +1,8 @@
 //! Pull requests, halts and approvals on a real Gitea, whose people push, merge and comment.
 
+use std::path::Path;
+use std::process::Command;
+
 use crate::harness::gitea::{Gitea, Proxy};
 use crate::harness::http::free_port;
 use crate::harness::keys::address;
@@ -352,4 +355,71 @@ fn a_squash_that_the_service_made_and_nobody_signed_is_held_and_told_where_it_ca
     );
     let tip = gitea.get("/branches/main")["commit"]["id"].as_str().expect("it has one").to_owned();
     assert_eq!(gitea.status(&tip, "holdfast/web").expect("it has a status").0, "failure");
+}
+
+#[test]
+fn a_merge_of_each_kind_that_the_service_makes_keeps_the_pre_approval() {
+    for how in ["merge", "squash", "rebase"] {
+        let (mut world, gitea) = unstarted();
+        world.app("web").trust("serviceMerges: true");
+        world.baseline();
+        let number = propose(&world, &gitea, "dave", "large", || {
+            world.repo.change("", 0..20, "omega");
+            world.repo.commit("the first half").by("dave");
+            world.repo.change("", 20..40, "omega");
+        });
+        // The branch went on meanwhile: neither is a fast-forward.
+        world.repo.change("", 50..52, "sigma");
+        world.repo.publish("meanwhile");
+        world.converge("web");
+        world.counted_cycle();
+        let digest = offered(&only(&gitea, number, "**holdfast** ·"));
+        gitea.comment("carol", number, &format!("/holdfast approve {digest}"));
+        world.counted_cycle();
+        says(gitea.said(number).last().expect("it was answered"), &["**Approved** by `gitea:carol`"]);
+        gitea.merge("alice", number, how);
+        world.repo.git(&["fetch", "-q", "origin"]);
+        world.repo.git(&["reset", "-q", "--hard", "origin/main"]);
+        let signed = world.repo.git(&["log", "-1", "--format=%G?"]);
+        assert_eq!(signed, "N", "{how}: the service signed it");
+        world.converge("web");
+        world.assert_no_latch("web", "PLAN");
+        world.assert_no_latch("web", "SIGNATURE");
+        world.counted_cycle();
+        says(&only(&gitea, number, "**holdfast** · merged as"), &["`web` converged in"]);
+    }
+}
+
+#[test]
+#[ignore = "takes the pictures of docs/git-hosting.md: needs Chromium, and Gitea's pages built"]
+fn pictures() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures");
+    std::fs::create_dir_all(&folder).expect("the folder is made");
+    let take = |gitea: &Gitea, page: &str, name: &str, height: u32| {
+        let ran = Command::new("chromium")
+            .args(["--headless=new", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1"])
+            .args([format!("--window-size=1100,{height}"), format!("--screenshot={}", folder.join(name).display())])
+            .arg(format!("{}/acme/{}{page}", gitea.url, gitea.name))
+            .output()
+            .expect("chromium runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let (world, gitea) = hosted();
+    let number = propose(&world, &gitea, "dave", "tidy-up-base-template", || {
+        world.repo.change("", 0..40, "0.0.0.0/0");
+    });
+    world.counted_cycle();
+    take(&gitea, &format!("/pulls/{number}"), "pull-request.png", 1300);
+    let merged = merge(&world, &gitea, number, "tidy-up-base-template", "dave");
+    world.counted_cycles(2);
+    take(&gitea, &format!("/pulls/{number}"), "pull-request-halted.png", 1190);
+    take(&gitea, "/commits/branch/main", "commit-status.png", 500);
+    world.repo.git_as("alice", &["revert", "--no-edit", "-m", "1", &merged]);
+    world.repo.push();
+    world.counted_cycles(2);
+    world.repo.change("", 0..40, "192.0.2.0/24");
+    world.repo.publish("move everybody to the new network");
+    world.counted_cycle();
+    let (issue, ..) = gitea.issues().remove(0);
+    take(&gitea, &format!("/issues/{issue}"), "halt-issue.png", 900);
 }

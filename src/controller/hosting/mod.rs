@@ -16,7 +16,7 @@ mod markdown;
 mod outlook;
 pub mod place;
 mod post;
-mod pulls;
+pub mod pulls;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -41,6 +41,7 @@ use super::serve::Current;
 use super::wake::Wake;
 use crate::clock::MachineClock;
 use crate::config::Config;
+use crate::core::hosting::Named;
 use crate::forges::Pull;
 
 /// How often the queue, and what cycles found, is looked at.
@@ -140,7 +141,8 @@ impl Liaison {
 
     fn at(&self, config: &Config, place: &Place<'_>, seen: &mut Seen, wake: &Wake) {
         let ledger = self.stores.current();
-        let looker = Looker { config, ledger, place, stop: &wake.stop };
+        let repository = Named { urls: vec![place.url.clone()], path: None };
+        let looker = Looker { config, ledger, place, stop: &wake.stop, wake: &|| wake.only(&repository) };
         if let Err(error) = looker.follow() {
             tracing::warn!(repository = %place.repo, %error, "what became of merged pull requests could not be followed");
         }

@@ -14,7 +14,7 @@ use super::words::{self, Basis, Fate};
 use crate::clock::MachineClock;
 use crate::config::{Application, Config, ForgeKind};
 use crate::controller::edges::Read as _;
-use crate::controller::live::{Fetched, Live, remote_of};
+use crate::controller::live::{Fetched, Hints, Live, remote_of};
 use crate::controller::operate;
 use crate::controller::report::Status;
 use crate::controller::view::{self, Merging};
@@ -92,6 +92,23 @@ pub fn followed(ledger: &Ledger, key: &str) -> Result<BTreeMap<u64, Followed>, S
     Ok(ledger.pulls(key)?.into_iter().filter_map(read).collect())
 }
 
+/// Returns which pull requests the service says brought which commits: hints, which carry no trust (`GUARDS.md` 3.2).
+///
+/// # Errors
+/// Those of the ledger.
+pub fn hints(ledger: &Ledger, key: &str, kind: ForgeKind) -> Result<Hints, StoreError> {
+    let merged = followed(ledger, key)?.into_iter();
+    Ok(merged.filter_map(|(number, known)| Some((known.merged?.commit, vec![head(kind, number)]))).collect())
+}
+
+/// Names the head of a pull request.
+const fn head(kind: ForgeKind, number: u64) -> Head {
+    match kind {
+        ForgeKind::Gitlab => Head::Request(number),
+        ForgeKind::Github | ForgeKind::Gitea => Head::Pull(number),
+    }
+}
+
 /// Keeps what is known of a pull request.
 ///
 /// # Errors
@@ -116,6 +133,8 @@ pub struct Looker<'a> {
     pub place: &'a Place<'a>,
     /// Whether the controller ends.
     pub stop: &'a Arc<AtomicBool>,
+    /// Wakes the applications of the place: something is known that lets them see more.
+    pub wake: &'a (dyn Fn() + Sync),
 }
 
 impl Looker<'_> {
@@ -178,11 +197,8 @@ impl Looker<'_> {
         let remote = remote_of(first).map_err(|error| text(&error))?;
         let mirror = Mirror::open(&crate::git::directory_for(&self.config.controller.state_dir, &remote.url))
             .map_err(|error| text(&error))?;
-        let head = |number| match self.place.service.client.kind() {
-            ForgeKind::Gitlab => Head::Request(number),
-            ForgeKind::Github | ForgeKind::Gitea => Head::Pull(number),
-        };
-        let wanted: Vec<Head> = pulls.iter().map(|pull| head(pull.number)).collect();
+        let kind = self.place.service.client.kind();
+        let wanted: Vec<Head> = pulls.iter().map(|pull| head(kind, pull.number)).collect();
         let found = match mirror.fetch_heads(&remote, &wanted, self.stop) {
             Ok(heads) => heads.found,
             // One that is too large must not keep the others from being judged.
@@ -198,7 +214,7 @@ impl Looker<'_> {
                 return Ok(());
             }
             // What Git has, which may be newer than what the list said.
-            let fetched = found.get(&head(pull.number));
+            let fetched = found.get(&head(kind, pull.number));
             let (outlooks, judged) = lives.judge(self, pull, fetched);
             self.tell(pull, &outlooks, &judged, (basis, fetched.is_some()), known.get(&pull.number))?;
         }
@@ -262,7 +278,9 @@ impl Looker<'_> {
         match merged {
             Some(commit) => {
                 let merged = Merged { commit, at: MachineClock::wall(), fates: BTreeMap::new() };
-                Ok(keep(self.ledger, key, number, &Followed { merged: Some(merged), ..followed })?)
+                keep(self.ledger, key, number, &Followed { merged: Some(merged), ..followed })?;
+                (self.wake)();
+                Ok(())
             }
             None => Ok(self.ledger.drop_pull(key, number)?),
         }

@@ -146,14 +146,13 @@ fn approving(outlooks: &[Outlook], basis: &Basis) -> String {
         if out.is_empty() {
             out += "\n**If this is intended**, somebody listed who did not write it approves exactly this change, before or after the merge; also if it is squashed or rebased:\n\n";
         }
-        let mut ways = Vec::new();
+        let local = fenced(&format!("holdfast approve {} {}", status.name, plan.change));
         if basis.comments {
-            ways.push(format!("/holdfast approve {}", plan.change));
-        }
-        ways.push(format!("holdfast approve {} {}", status.name, plan.change));
-        out += &fenced(&ways.join("\n"));
-        if basis.comments {
-            out += "(the first as a comment here, the second on the controller's machine)\n";
+            // Alone in its block, so that it is copied by one click.
+            out += &format!("As a comment here:\n\n{}", fenced(&format!("/holdfast approve {}", plan.change)));
+            out += &format!("or on the controller's machine:\n\n{local}");
+        } else {
+            out += &local;
         }
     }
     out

@@ -45,8 +45,11 @@ pub struct Gitea {
     http: reqwest::blocking::Client,
 }
 
-/// Returns the folder that Gitea's own files are in, which its module has beside the code.
+/// Returns the folder that Gitea's own files are in, which its module has beside the code; its pages have no styles there.
 fn module() -> PathBuf {
+    if let Some(built) = std::env::var_os("HOLDFAST_GITEA_STATIC") {
+        return PathBuf::from(built);
+    }
     let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/gitea");
     let listed = Command::new("go")
         .current_dir(servers)
