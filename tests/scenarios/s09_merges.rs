@@ -143,22 +143,6 @@ fn s09_the_service_s_own_signature_is_neither_needed_nor_believed() {
 }
 
 #[test]
-fn s09_where_only_a_path_is_verified_a_merge_is_covered_the_same_way() {
-    let mut world = World::new();
-    world.app("web").path("hosts/web").trust("verify: path").trust("serviceMerges: true");
-    world.repo.fill("hosts/web", 0..12).fill("hosts/db", 20..24);
-    world.baseline();
-    world.propose(7, |world| {
-        world.repo.change("hosts/web", 0..1, "omega");
-        world.repo.commit("here").by("alice");
-    });
-    world.repo.change("hosts/db", 20..21, "omega");
-    world.repo.commit("elsewhere, unsigned").unsigned_by("mallory");
-    let squash = world.service_squash(7);
-    assert_covered(&world, &[&squash]);
-}
-
-#[test]
 fn s09_whoever_wrote_what_was_squashed_may_not_approve_it() {
     let mut world = World::new();
     world.app("web").trust("serviceMerges: true");

@@ -170,6 +170,12 @@ fn trust(scope: &Scope<'_>, raw: &RawTrust) -> Trust {
             "list who may sign, or take the line out to let every principal of the files sign",
         );
     }
+    if service_merges == &Some(true) && matches!(verify, Some(RawVerify::Path)) {
+        scope.key("serviceMerges").error(
+            "covers only what was merged onto commits that all verify, and with `verify: path` not all do",
+            "write `verify: repository`, or take the line out",
+        );
+    }
     let policy = TrustPolicy {
         verify: verify.map_or_else(Default::default, |raw| match raw {
             RawVerify::Repository => Verify::Repository,

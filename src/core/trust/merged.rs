@@ -96,8 +96,11 @@ impl Attempt {
 
 /// Tells whether a verdict may be judged anew as that of a commit which the hosting service made: it has no signature that
 /// counts, and none that is bad, expired or taken back.
+///
+/// Only where every commit must verify: a merge brings along whatever its first parent has, also under another name.
 pub fn may_be_merged(verdict: &CommitVerdict, policy: &TrustPolicy) -> bool {
-    policy.service_merges && verdict.failure().is_some_and(|(code, _)| code.can_be_vouched())
+    let all = policy.verify == Verify::Repository;
+    all && policy.service_merges && verdict.failure().is_some_and(|(code, _)| code.can_be_vouched())
 }
 
 /// Judges anew a commit that has no signature which counts, by the ways in which the hosting service may have made it.
@@ -172,8 +175,6 @@ fn cover(
     if attempt.head.is_none() {
         return Err((SignatureCode::MergeUnproven, "its head is not known".to_owned()));
     }
-    // Whatever the application reads of it: all of a head must be somebody's.
-    let all = TrustPolicy { verify: Verify::Repository, ..policy.clone() };
     let mut keys: Vec<Arc<str>> = Vec::new();
     let mut vouch = |by: &[Arc<str>]| {
         keys.extend(by.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
@@ -182,7 +183,7 @@ fn cover(
         let Own { commit, first_seen, merge, covered } = own;
         let sighted =
             Sighted { commit, first_seen: *first_seen, first_parent: true, touches: true, freeze_only: false };
-        match verdict(&sighted, &all, vouches).outcome {
+        match verdict(&sighted, policy, vouches).outcome {
             Outcome::Verified { key, .. } | Outcome::Vouched { key, .. } => vouch(&[key]),
             // It adds nothing to its parents, each of which is judged here too or was before.
             Outcome::Failed { code, .. } if code.can_be_vouched() && is_own_merge(commit, merge.as_ref()) => {}

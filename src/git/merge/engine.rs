@@ -19,7 +19,7 @@ use gix::worktree::stack::State;
 
 use super::bounds::{BLOB_MAX, Bounded};
 use super::{MergeError, Outcome, object_id};
-use crate::core::tree::{Oid, show};
+use crate::core::tree::{Oid, is_freeze, show};
 
 /// Finds the best common ancestors of two commits.
 pub(super) fn bases(objects: &Bounded<'_>, one: ObjectId, other: ObjectId) -> Result<Vec<ObjectId>, MergeError> {
@@ -96,7 +96,13 @@ fn guarded<T>(objects: &Bounded<'_>, work: impl FnOnce() -> gix::Result<T>) -> R
 
 /// Tells whether both sides' changes to one place are in the result as Git would have them there: lines of one file that do
 /// not overlap, in the file's old or new place. Anything cleverer, such as following a renamed directory, is a conflict.
+///
+/// What freezes needs no signature, so that nothing of it may get into anything else.
 fn is_settled(conflict: &Conflict) -> bool {
+    let freezes = |location: &[u8]| is_freeze(location.rsplit(|b| *b == b'/').next().unwrap_or_default());
+    if [&conflict.ours, &conflict.theirs].iter().any(|change| freezes(change.location())) {
+        return false;
+    }
     match &conflict.resolution {
         Ok(Resolution::OursModifiedTheirsModifiedThenBlobContentMerge { merged_blob }) => {
             merged_blob.resolution == Text::Complete

@@ -129,6 +129,20 @@ fn a_file_renamed_on_one_side_is_changed_by_the_other() {
 }
 
 #[test]
+fn nothing_of_what_freezes_gets_into_anything_else() {
+    let base = |repo: &Repo| repo.file("app/FREEZE", lines(0, 30));
+    let renamed = |repo: &Repo| {
+        repo.git(&["mv", "app/FREEZE", "app/a.conf.new"]);
+    };
+    let changed = |repo: &Repo| repo.file("app/FREEZE", lines(0, 15) + "unsigned\n" + &lines(16, 30));
+    let fork = Fork::of(base, changed, renamed);
+    for (onto, head) in [(&fork.ours, &fork.theirs), (&fork.theirs, &fork.ours)] {
+        let merged = read(&fork.repo).merge(onto, head).unwrap();
+        assert!(matches!(merged, Merge::Conflict { .. }), "{merged:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_decided_is_a_conflict() {
     let base = |repo: &Repo| repo.file("old", lines(0, 30));
     let to = |name: &'static str| {

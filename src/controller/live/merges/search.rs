@@ -31,6 +31,8 @@ pub(in crate::controller::live) struct Search<'a> {
     left: Cell<usize>,
     /// What is covered so far, with the keys: parents come before children.
     covered: RefCell<HashMap<CommitId, Vec<Arc<str>>>>,
+    /// Commits of rows that were found, with the parent of the row's first.
+    rows: RefCell<HashMap<(CommitId, CommitId), CommitId>>,
 }
 
 impl<'a> Search<'a> {
@@ -55,6 +57,7 @@ impl<'a> Search<'a> {
             next,
             left: Cell::new(MERGES_MAX),
             covered: RefCell::default(),
+            rows: RefCell::default(),
         };
         let failing = failing.iter().map(|failing| &failing.commit);
         let commits: Vec<&Commit> =
@@ -188,50 +191,62 @@ impl<'a> Search<'a> {
     /// Finds the unbroken row of a head's commits made anew that a commit is one of.
     fn rebased(&self, head: Head, commit: &Commit, onto: &CommitId, id: &CommitId) -> Option<Attempt> {
         let way = Way::Rebase(head);
-        let Ok(range) = self.snapshot.range(onto, id, &unchecked) else { return None };
+        if let Some(before) = self.rows.borrow().get(&(commit.id.clone(), id.clone())) {
+            return Some(self.with_own(way, before, id, Compared::Same));
+        }
+        let range = self.spend().then(|| self.snapshot.range(onto, id, &unchecked))?.ok()?;
         let count = range.all.len();
-        // One that the head has itself was not made anew.
-        if count == 0 || count > OWN_MAX || range.all.iter().any(|own| own.id == commit.id) {
+        // Making anew keeps author and subject; and one that the head has itself was not made anew.
+        let alike = |one: &Commit| range.all.iter().any(|own| own.subject == one.subject && own.author == one.author);
+        if count > OWN_MAX || !alike(commit) || range.all.iter().any(|own| own.id == commit.id) {
             return None;
         }
         let mut row = vec![commit.clone()];
         for _ in 0..count {
             let first = row.first()?;
             let [before] = first.parents.as_slice() else { break };
-            if self.replays(&row, before, id) {
+            if let Some(made) = self.replays(&row, before, id) {
+                self.rows.borrow_mut().extend(made.into_iter().map(|made| ((made, id.clone()), before.clone())));
                 return Some(self.with_own(way, before, id, Compared::Same));
             }
-            let Ok(earlier) = self.snapshot.commit(before, &unchecked) else { break };
-            row.insert(0, earlier);
+            match self.snapshot.commit(before, &unchecked) {
+                Ok(earlier) if alike(&earlier) => row.insert(0, earlier),
+                _ => break,
+            }
         }
-        // Told apart from commits that have nothing to do with it.
-        let alike = |own: &Commit| own.subject == commit.subject && own.author == commit.author;
-        let head = Some(id.clone());
-        range.all.iter().any(alike).then_some(Attempt { way, head, compared: Compared::Differs, own: Vec::new() })
+        Some(Attempt { way, head: Some(id.clone()), compared: Compared::Differs, own: Vec::new() })
     }
 
-    /// Tells whether all of a head's commits, made anew one after the other, are these and some that follow them. One that
-    /// changes nothing any more is left out, as `git rebase` leaves it out.
-    fn replays(&self, row: &[Commit], before: &CommitId, head: &CommitId) -> bool {
-        let Ok(range) = self.snapshot.range(before, head, &unchecked) else { return false };
+    /// Takes from what one range may cost; tells whether there was any left.
+    fn spend(&self) -> bool {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// Makes all of a head's commits anew, one after the other: returns what they are here, if they begin with these and go on
+    /// with some that follow. One that changes nothing any more is left out, as `git rebase` leaves it out.
+    fn replays(&self, row: &[Commit], before: &CommitId, head: &CommitId) -> Option<Vec<CommitId>> {
+        let range = self.spend().then(|| self.snapshot.range(before, head, &unchecked))?.ok()?;
         let linear = range.all.iter().all(|commit| commit.parents.len() == 1);
         if !linear || range.all.len() < row.len() {
-            return false;
+            return None;
         }
-        let Ok(start) = self.snapshot.commit(before, &unchecked) else { return false };
-        let (mut at, mut made) = (start, 0);
+        let mut at = self.snapshot.commit(before, &unchecked).ok()?;
+        let mut made = Vec::new();
         for commit in &range.all {
-            let candidates: Vec<&Commit> = match row.get(made) {
+            let candidates: Vec<&Commit> = match row.get(made.len()) {
                 Some(next) => vec![next],
                 None => self.next.get(&at.id).cloned().unwrap_or_default(),
             };
             if let Some(next) = candidates.into_iter().find(|next| self.picks(commit, &at, next)) {
-                (at, made) = (next.clone(), made + 1);
+                at = next.clone();
+                made.push(at.id.clone());
             } else if !self.picks(commit, &at, &at) {
-                return false;
+                return None;
             }
         }
-        made >= row.len()
+        (made.len() >= row.len()).then_some(made)
     }
 
     /// Tells whether making a commit's change onto another gives the tree of a third.
@@ -249,10 +264,9 @@ impl<'a> Search<'a> {
         if let Some(known) = self.merges.compared.borrow().get(&of) {
             return known.clone();
         }
-        let Some(left) = self.left.get().checked_sub(1) else {
+        if !self.spend() {
             return Compared::Unknown("too many merges would have to be made again".into());
-        };
-        self.left.set(left);
+        }
         let compared = match merge() {
             Ok(Merge::Clean(merged)) if merged.tree.to_string() == tree => Compared::Same,
             Ok(Merge::Clean(_)) => Compared::Differs,
