@@ -35,6 +35,8 @@ impl Config {
 /// What concerns the process rather than one application.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Controller {
+    /// Its name: what it says on hosting services is known by it.
+    pub name: Arc<str>,
     /// The ledger, the clones and a `FREEZE` file of last resort.
     pub state_dir: PathBuf,
     /// Where HTTP is served; `None` means it is not.

@@ -260,7 +260,12 @@ pub struct Still {
 
 /// Returns the key under which a change that was shown is remembered.
 pub fn shown(app: &Application, change: Digest) -> String {
-    format!("{}/shown/{change}", app.name)
+    format!("{}{change}", shown_prefix(app))
+}
+
+/// Returns what begins the keys of all changes of an application that were shown.
+pub fn shown_prefix(app: &Application) -> String {
+    format!("{}/shown/", app.name)
 }
 
 /// Freezes all by a file, when the ledger cannot be used; returns the file.

@@ -32,8 +32,15 @@ pub enum Heard {
     Refused(&'static str),
 }
 
+/// What every comment of holdfast's ends with the beginning of, whichever controller and account wrote it.
+const MARK: &str = "<!-- holdfast:";
+
 /// Says what a comment asks for.
 pub fn hear(said: &Said) -> Heard {
+    // Two controllers must not answer each other.
+    if said.body.contains(MARK) {
+        return Heard::Nothing;
+    }
     let mut lines = lines(&said.body);
     let first = lines.clone().find(|line| !line.text.trim().is_empty());
     let parsed = match first {
@@ -166,6 +173,12 @@ mod tests {
         assert_eq!(&*name("gitea", Some("git.example.com"), "carol"), "gitea:git.example.com/carol");
         assert!(is_account("gitea:carol") && is_account("github:x"));
         assert!(!is_account("local:carol") && !is_account("carol@acme.example") && !is_account("SHA256:abc"));
+    }
+
+    #[test]
+    fn what_another_controller_says_is_not_answered() {
+        let body = format!("Not approved: the command is `/holdfast approve {HEX}`\n\n<!-- holdfast:reply:7 -->");
+        assert_eq!(heard(&body), Heard::Nothing);
     }
 
     #[test]

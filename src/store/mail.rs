@@ -94,6 +94,20 @@ impl Ledger {
         })
     }
 
+    /// Forgets the reports under keys that begin like this, if they are older.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn forget_reports(&self, prefix: &str, older: Timestamp) -> Result<(), StoreError> {
+        self.with(|inner| {
+            let tx = inner.conn.transaction_with_behavior(Immediate)?;
+            let gone = tx
+                .prepare_cached("DELETE FROM report WHERE app >= ?1 AND app < ?1 || char(1114111) AND at < ?2")?
+                .execute((prefix, older.as_millisecond()))?;
+            if gone > 0 { durably(tx) } else { Ok(()) }
+        })
+    }
+
     /// Remembers a delivery, and tells whether it was seen before; of two that race one is told no.
     ///
     /// # Errors

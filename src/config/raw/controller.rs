@@ -19,8 +19,7 @@ pub struct ControllerDocument {
     #[expect(dead_code, reason = "checked by the schema")]
     #[schemars(required)]
     pub kind: Option<ControllerKind>,
-    /// Names the controller.
-    #[expect(dead_code, reason = "checked by the schema")]
+    /// Names the controller: two that say something on one hosting service have names of their own.
     pub metadata: Option<Metadata>,
     /// What concerns the process.
     pub spec: Option<ControllerSpec>,

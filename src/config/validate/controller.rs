@@ -14,7 +14,8 @@ use crate::config::validated::{Api, Controller, Event, Forge, ForgeAuth, ForgeKi
 
 /// Validates the controller's document; what cannot be used is left out, since its finding stops the program anyway.
 pub(in crate::config) fn controller(scope: &Scope<'_>, raw: &ControllerDocument) -> Controller {
-    let ControllerDocument { api_version: _, kind: _, metadata: _, spec } = raw;
+    let ControllerDocument { api_version: _, kind: _, metadata, spec } = raw;
+    let name = metadata.as_ref().and_then(|metadata| metadata.name.as_deref()).unwrap_or("default");
     let scope = scope.key("spec");
     let none = ControllerSpec::default();
     let ControllerSpec { state_dir, listen, webhooks, api, forges, notify, fleet: raw_fleet, kubernetes } =
@@ -22,6 +23,7 @@ pub(in crate::config) fn controller(scope: &Scope<'_>, raw: &ControllerDocument)
     let forges_scope = scope.key("forges");
     let notify_scope = scope.key("notify");
     Controller {
+        name: name.into(),
         state_dir: scope.key("stateDir").path(state_dir.as_deref().unwrap_or("./.holdfast-state")),
         listen: listen.as_ref().and_then(|text| listen_of(&scope.key("listen"), text)),
         webhooks: webhooks.as_ref().map(|raw| webhooks_of(&scope.key("webhooks"), raw)).unwrap_or_default(),

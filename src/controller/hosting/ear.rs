@@ -37,6 +37,9 @@ impl Ear<'_> {
         let key = &self.place.key;
         let mut heard: Vec<u64> = Vec::new();
         for (number, mut known) in followed(self.desk.ledger, key)? {
+            if known.branch != self.place.branch {
+                continue;
+            }
             let pull = open.iter().find(|pull| pull.number == number);
             // Whatever is said on a pull request changes it; a merged one is not listed any more.
             let changed = pull.is_none_or(|pull| pull.updated != known.updated);

@@ -131,7 +131,7 @@ impl Liaison {
             }
             let of_place = seen.entry((place.key.clone(), place.branch.clone())).or_insert_with(|| Seen {
                 due: Instant::now(),
-                nudges: wake.overhear(&place.url),
+                nudges: wake.overhear(place.urls().first().copied().unwrap_or_default()),
                 nudged: 0,
                 open: Vec::new(),
             });
@@ -141,7 +141,8 @@ impl Liaison {
 
     fn at(&self, config: &Config, place: &Place<'_>, seen: &mut Seen, wake: &Wake) {
         let ledger = self.stores.current();
-        let repository = Named { urls: vec![place.url.clone()], path: None };
+        let urls = place.urls().into_iter().map(str::to_owned).collect();
+        let repository = Named { urls, path: None };
         let looker = Looker { config, ledger, place, stop: &wake.stop, wake: &|| wake.only(&repository) };
         if let Err(error) = looker.follow() {
             tracing::warn!(repository = %place.repo, %error, "what became of merged pull requests could not be followed");

@@ -1,6 +1,6 @@
 //! Which repositories are on which hosting service: those of the applications whose address a configured service knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::{Application, Config, Forge};
@@ -40,12 +40,19 @@ pub struct Place<'a> {
     pub repo: Repo,
     /// Names the repository in queues.
     pub key: String,
-    /// The clone address that the applications have.
-    pub url: String,
     /// The branch.
     pub branch: String,
+    /// Names the controller, so that two under one account do not take each other's notices for their own.
+    pub controller: Arc<str>,
     /// The applications.
     pub apps: Vec<Application>,
+}
+
+impl Place<'_> {
+    /// Returns the clone addresses of its applications, each once.
+    pub fn urls(&self) -> BTreeSet<&str> {
+        self.apps.iter().map(|app| app.source.url.as_str()).collect()
+    }
 }
 
 /// Names a repository in queues.
@@ -58,15 +65,16 @@ pub fn find<'a>(services: &'a [Service], url: &str) -> Option<(&'a Service, Repo
     services.iter().find_map(|service| Some((service, service.client.repo(url)?)))
 }
 
-/// Returns the places of all applications.
+/// Returns the places of all applications: one for each branch, by whatever addresses they reach it.
 pub fn all<'a>(services: &'a [Service], config: &Config) -> Vec<Place<'a>> {
-    let mut by_branch: BTreeMap<(String, String), Vec<Application>> = BTreeMap::new();
+    let mut places: BTreeMap<(String, String), Place<'a>> = BTreeMap::new();
     for app in &config.applications {
-        by_branch.entry((app.source.url.clone(), app.source.branch.clone())).or_default().push(app.clone());
+        let Some((service, repo)) = find(services, &app.source.url) else { continue };
+        let (key, branch) = (key(service, &repo), app.source.branch.clone());
+        let place = places.entry((key.clone(), branch.clone()));
+        let fresh =
+            || Place { service, repo, key, branch, controller: config.controller.name.clone(), apps: Vec::new() };
+        place.or_insert_with(fresh).apps.push(app.clone());
     }
-    let place = |((url, branch), apps): ((String, String), Vec<Application>)| {
-        let (service, repo) = find(services, &url)?;
-        Some(Place { key: key(service, &repo), service, repo, url, branch, apps })
-    };
-    by_branch.into_iter().filter_map(place).collect()
+    places.into_values().collect()
 }

@@ -19,6 +19,9 @@ const BATCH: usize = 500;
 /// How long a letter that a person has to look after waits at most.
 const LONGEST: SignedDuration = SignedDuration::from_hours(1);
 
+/// How many hours a letter for nobody is kept.
+const HOMELESS: u32 = 24 * 14;
+
 /// Delivers what is due to the services of these places. One that is down holds up no other.
 pub async fn pass(ledger: &Ledger, places: &[Place<'_>], stopped: &(dyn Fn() -> bool + Sync)) {
     let due = match ledger.outbox_due(MachineClock::wall(), BATCH) {
@@ -32,8 +35,7 @@ pub async fn pass(ledger: &Ledger, places: &[Place<'_>], stopped: &(dyn Fn() -> 
         }
         let repo = repo_of(&queued.notice.key).unwrap_or_default();
         let Some(place) = places.iter().find(|place| place.key == repo) else {
-            tracing::warn!(letter = %queued.notice.key, "dropped: nothing that is configured is there any longer");
-            keep(ledger.outbox_done(queued, None, MachineClock::wall()));
+            keep(homeless(ledger, queued));
             continue;
         };
         let service = place.service.client.url();
@@ -54,6 +56,16 @@ pub async fn pass(ledger: &Ledger, places: &[Place<'_>], stopped: &(dyn Fn() -> 
             }
         }
     }
+}
+
+/// Keeps a letter for what is not configured (any more): applications of a cluster are not known at once, and come back.
+fn homeless(ledger: &Ledger, queued: &Queued) -> Result<(), StoreError> {
+    let now = MachineClock::wall();
+    if queued.attempts >= HOMELESS {
+        tracing::warn!(letter = %queued.notice.key, "dropped: nothing that is configured is there any longer");
+        return ledger.outbox_done(queued, None, now);
+    }
+    ledger.outbox_fail(queued, now.checked_add(LONGEST).unwrap_or(now), "nothing that is configured is there")
 }
 
 fn keep(kept: Result<(), StoreError>) {
@@ -96,10 +108,10 @@ async fn deliver(ledger: &Ledger, place: &Place<'_>, queued: &Queued) -> Result<
         }
         Letter::Plan { number, body } => {
             let known = before.and_then(|before| Spot::parse(&before.reference?));
-            comment(place.service, repo, known, number, &Mark::new("plan", &place.branch), &body).await.map(Some)
+            comment(place.service, repo, known, number, &mark(place, "plan", &place.branch), &body).await.map(Some)
         }
         Letter::Reply { number, comment, body } => {
-            client.put_comment(repo, number, &Mark::new("reply", &comment.to_string()), &body).await?;
+            client.put_comment(repo, number, &mark(place, "reply", &comment.to_string()), &body).await?;
             Ok(None)
         }
         Letter::Halt { halt, open } => {
@@ -115,6 +127,11 @@ async fn deliver(ledger: &Ledger, place: &Place<'_>, queued: &Queued) -> Result<
                 .await
         }
     }
+}
+
+/// Marks what is ours: of this controller, kind and matter.
+fn mark(place: &Place<'_>, kind: &str, about: &str) -> Mark {
+    Mark::new(kind, &format!("{}/{about}", place.controller))
 }
 
 const fn state(mood: Mood) -> StatusState {

@@ -49,6 +49,8 @@ pub enum LookError {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Followed {
+    /// The branch that it goes into.
+    pub branch: String,
     /// Its head as of the last judgement.
     pub head: CommitId,
     /// What else the last judgement depended on.
@@ -145,11 +147,11 @@ impl Looker<'_> {
     /// # Errors
     /// Those of the service, the ledger and the repository; what was done before is kept.
     pub async fn look(&self, open: &mut Vec<Pull>) -> Result<(), LookError> {
-        let Place { service, repo, key, branch, .. } = self.place;
+        let Place { service, repo, branch, .. } = self.place;
         if let Fresh::New(list) = service.client.open_pulls(repo, branch).await? {
             *open = list;
         }
-        let mut known = followed(self.ledger, key)?;
+        let mut known = self.followed()?;
         let gone: Vec<u64> = known
             .iter()
             .filter(|(number, followed)| followed.merged.is_none() && !open.iter().any(|pull| pull.number == **number))
@@ -160,6 +162,11 @@ impl Looker<'_> {
                 self.ended(number, followed).await?;
             }
         }
+        for app in &self.place.apps {
+            // As long as an approval of it would serve.
+            let old = MachineClock::wall() - FOLLOWED;
+            self.ledger.forget_reports(&operate::shown_prefix(app), old)?;
+        }
         let basis = self.basis()?;
         let stale = |pull: &&Pull| {
             known.get(&pull.number).is_none_or(|followed| followed.head != pull.head || followed.basis != basis)
@@ -169,6 +176,13 @@ impl Looker<'_> {
             return Ok(());
         }
         self.judge(&stale, &basis, &known)
+    }
+
+    /// Returns what is kept of the pull requests into this branch.
+    fn followed(&self) -> Result<BTreeMap<u64, Followed>, StoreError> {
+        let mut all = followed(self.ledger, &self.place.key)?;
+        all.retain(|_, followed| followed.branch == self.place.branch);
+        Ok(all)
     }
 
     /// Hashes what a judgement depends on besides the head: where the branch and the targets stand, and what is withheld.
@@ -192,22 +206,26 @@ impl Looker<'_> {
     }
 
     fn judge(&self, pulls: &[&Pull], basis: &Digest, known: &BTreeMap<u64, Followed>) -> Result<(), LookError> {
-        let text = |error: &dyn std::fmt::Display| LookError::Git(error.to_string());
-        let Some(first) = self.place.apps.first() else { return Ok(()) };
-        let remote = remote_of(first).map_err(|error| text(&error))?;
-        let mirror = Mirror::open(&crate::git::directory_for(&self.config.controller.state_dir, &remote.url))
-            .map_err(|error| text(&error))?;
         let kind = self.place.service.client.kind();
         let wanted: Vec<Head> = pulls.iter().map(|pull| head(kind, pull.number)).collect();
-        let found = match mirror.fetch_heads(&remote, &wanted, self.stop) {
-            Ok(heads) => heads.found,
-            // One that is too large must not keep the others from being judged.
-            Err(_) if wanted.len() > 1 => {
-                let alone = |one: &Head| mirror.fetch_heads(&remote, &[*one], self.stop).ok();
-                wanted.iter().filter_map(alone).flat_map(|heads| heads.found).collect()
-            }
-            Err(error) => return Err(text(&error)),
-        };
+        let mut found = BTreeMap::new();
+        // Each address has a clone of its own.
+        for url in self.place.urls() {
+            let app = self.place.apps.iter().find(|app| app.source.url == url);
+            let Some(app) = app else { continue };
+            let remote = remote_of(app).map_err(LookError::Git)?;
+            let mirror = Mirror::open(&crate::git::directory_for(&self.config.controller.state_dir, &remote.url));
+            let mirror = mirror.map_err(|error| LookError::Git(error.to_string()))?;
+            found.extend(match mirror.fetch_heads(&remote, &wanted, self.stop) {
+                Ok(heads) => heads.found,
+                // One that is too large must not keep the others from being judged.
+                Err(_) if wanted.len() > 1 => {
+                    let alone = |one: &Head| mirror.fetch_heads(&remote, &[*one], self.stop).ok();
+                    wanted.iter().filter_map(alone).flat_map(|heads| heads.found).collect()
+                }
+                Err(error) => return Err(LookError::Git(error.to_string())),
+            });
+        }
         let mut lives = Lives::open(self);
         for pull in pulls {
             if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -242,13 +260,15 @@ impl Looker<'_> {
                 summary: body.clone(),
             };
             queue(ledger, key, &letter, now)?;
-            // So that an approval of it is told from a slip of the fingers.
-            let change = outlook.status.as_ref().and_then(|status| status.plan.as_ref()).map(|plan| plan.change);
+            // So that an approval of it is told from a slip of the fingers; nothing else needs one.
+            let halts = outlook.status.as_ref().filter(|_| outlook.verdict == Verdict::Halts);
+            let change = halts.and_then(|status| status.plan.as_ref()).map(|plan| plan.change);
             if let (Some(change), Some(app)) = (change, self.config.application(&outlook.app)) {
                 ledger.put_report(&operate::shown(app, change), now, "{}")?;
             }
         }
         let followed = Followed {
+            branch: self.place.branch.clone(),
             head: pull.head.clone(),
             // A head that Git does not have yet is looked for again.
             basis: if fetched { *basis } else { Digest::of_parts(["not fetched"]) },
@@ -291,7 +311,7 @@ impl Looker<'_> {
     /// # Errors
     /// Those of the ledger.
     pub fn follow(&self) -> Result<(), LookError> {
-        for (number, mut followed) in followed(self.ledger, &self.place.key)? {
+        for (number, mut followed) in self.followed()? {
             let Some(merged) = &mut followed.merged else { continue };
             if MachineClock::wall().duration_since(merged.at) > FOLLOWED {
                 self.ledger.drop_pull(&self.place.key, number)?;
@@ -358,8 +378,8 @@ const fn mood(verdict: Verdict) -> Mood {
 /// The edges of the applications of a place, for as long as its pull requests are judged.
 struct Lives {
     lives: Vec<(Application, Result<Live, Arc<str>>)>,
-    /// What one fetch brought, for all judgements.
-    fetched: Option<Fetched>,
+    /// What one fetch of each address brought, for all judgements.
+    fetched: BTreeMap<String, Fetched>,
 }
 
 impl Lives {
@@ -369,11 +389,13 @@ impl Lives {
             (app.clone(), live.map_err(|error| Arc::from(error.to_string())))
         };
         let mut lives: Vec<_> = looker.place.apps.iter().map(open).collect();
-        let first = lives.iter_mut().find_map(|(_, live)| live.as_mut().ok());
-        let fetched = first.map(|live| {
-            let tip = live.fetch();
-            live.share_fetched(tip)
-        });
+        let mut fetched = BTreeMap::new();
+        for (app, live) in &mut lives {
+            if let (Ok(live), false) = (live, fetched.contains_key(&app.source.url)) {
+                let tip = live.fetch();
+                fetched.insert(app.source.url.clone(), live.share_fetched(tip));
+            }
+        }
         Self { lives, fetched }
     }
 
@@ -392,7 +414,7 @@ impl Lives {
             outlooks.push(match (live, head) {
                 (_, None) => unknown("its head could not be fetched"),
                 (Err(why), _) => unknown(why),
-                (Ok(live), Some(head)) => match judge(live, &self.fetched, looker.ledger, head) {
+                (Ok(live), Some(head)) => match judge(live, self.fetched.get(&app.source.url), looker.ledger, head) {
                     Err(error) => unknown(&error.to_string()),
                     Ok(Merging { status, onto, conflicts, brings }) => {
                         judged.tip = onto.unwrap_or(judged.tip);
@@ -416,7 +438,7 @@ impl Lives {
 
 fn judge(
     live: &mut Live,
-    fetched: &Option<Fetched>,
+    fetched: Option<&Fetched>,
     ledger: &Ledger,
     head: &CommitId,
 ) -> Result<Merging, view::ViewError> {
