@@ -17,6 +17,9 @@ use crate::core::commit::CommitId;
 
 const PINS: &str = "refs/holdfast/pins/";
 
+/// How many commits are looked through for pins, besides two for each pin.
+const LOOKED_THROUGH: usize = 1_000;
+
 impl Mirror {
     /// Keeps a commit, its tree and its history, whatever becomes of the branch.
     pub fn pin(&self, commit: &CommitId) -> Result<(), MirrorError> {
@@ -36,6 +39,34 @@ impl Mirror {
         let _held = self.hold_pins()?;
         let repo = upkeep::open(self.dir(), None)?;
         upkeep::forget(&repo, std::iter::once(format!("{PINS}{commit}").as_str()))
+    }
+
+    /// Lets go of every commit that one of `kept`, which are pinned, reaches: those keep it.
+    ///
+    /// Looked for among the newest commits, as many as are pinned and some more: so the pins of a process that runs for
+    /// long, of which each is behind the next one, stay few. What another application on this clone needs is kept all the
+    /// same, and pinned again by its next cycle.
+    pub fn unpin_reached(&self, kept: &BTreeSet<&CommitId>) -> Result<(), MirrorError> {
+        let _held = self.hold_pins()?;
+        let repo = upkeep::open(self.dir(), None)?;
+        let (keep, mut others): (Vec<ObjectId>, BTreeSet<ObjectId>) = {
+            let is_kept = |pin: &ObjectId| kept.contains(&super::mirror::commit_id(*pin));
+            let (keep, others): (Vec<_>, Vec<_>) = list(&repo)?.into_iter().partition(is_kept);
+            (keep, others.into_iter().collect())
+        };
+        let most = LOOKED_THROUGH + 2 * others.len();
+        let mut reached = Vec::new();
+        // A history that ends early keeps what is behind its end pinned.
+        let walk = repo.rev_walk(keep).all().into_iter().flatten().map_while(Result::ok).take(most);
+        for commit in walk {
+            if others.is_empty() {
+                break;
+            }
+            if others.remove(&commit.id) {
+                reached.push(format!("{PINS}{}", commit.id));
+            }
+        }
+        upkeep::forget(&repo, reached.iter().map(String::as_str))
     }
 
     /// Returns what is pinned, sorted.

@@ -120,15 +120,30 @@ impl Live {
 
     /// Pins every commit that something accepted names, and lets go what nothing names any longer.
     pub fn pin(&self, state: &State) {
-        let mut needed: std::collections::BTreeSet<&CommitId> =
-            state.resources.values().filter_map(|r| r.accepted.as_ref()).map(|a| &a.commit).collect();
+        let mut needed = std::collections::BTreeSet::<&CommitId>::new();
+        let mut last = None;
+        for accepted in state.resources.values().filter_map(|resource| resource.accepted.as_ref()) {
+            // A hundred thousand resources have a few commits, mostly the one of the resource before.
+            if last != Some(&accepted.commit) {
+                last = Some(&accepted.commit);
+                needed.insert(&accepted.commit);
+            }
+        }
         needed.extend(&state.app.converged);
         needed.extend(&state.app.last_verified);
         let pinned = self.mirror.pins().unwrap_or_default();
+        let mut new = false;
         for commit in needed.iter().filter(|commit| !pinned.contains(commit)) {
+            new = true;
             if let Err(error) = self.mirror.pin(commit) {
                 tracing::warn!(app = %self.app.name, %commit, %error, "could not pin an accepted commit");
             }
+        }
+        if new
+            && pinned.iter().any(|commit| !needed.contains(commit))
+            && let Err(error) = self.mirror.unpin_reached(&needed)
+        {
+            tracing::warn!(app = %self.app.name, %error, "could not let go of commits that nothing names any longer");
         }
     }
 

@@ -58,6 +58,33 @@ fn pins_outlive_force_pushes_and_repacking() {
 }
 
 #[test]
+fn pins_that_another_one_reaches_are_let_go_and_nothing_else() {
+    let (repo, here, accepted) = pinned();
+    let chain: Vec<_> = (0..3).map(|at| repo.change(&format!("c{at}"))).collect();
+    here.fetch(&repo.remote()).unwrap();
+    for commit in &chain {
+        here.mirror.pin(commit).unwrap();
+    }
+    let pins = |expected: &[&crate::core::commit::CommitId]| {
+        let mut expected: Vec<_> = expected.iter().map(|commit| (*commit).clone()).collect();
+        expected.sort();
+        assert_eq!(here.mirror.pins().unwrap(), expected);
+    };
+    here.mirror.unpin_reached(&[&chain[0]].into()).unwrap();
+    pins(&[&accepted, &chain[0], &chain[1], &chain[2]]);
+    here.mirror.unpin_reached(&[&chain[1], &chain[2]].into()).unwrap();
+    pins(&[&accepted, &chain[1], &chain[2]]);
+    here.mirror.unpin_reached(&[&chain[2]].into()).unwrap();
+    pins(&[&accepted, &chain[2]]);
+    // What was reached outlives a remote that no longer has it.
+    repo.git(&["reset", "-q", "--hard", "HEAD~4"]);
+    repo.change("again");
+    here.fetch(&repo.remote()).unwrap();
+    crate::git::upkeep::repack(here.mirror.dir(), &Default::default(), std::time::Duration::from_secs(60)).unwrap();
+    assert!(here.mirror.snapshot().unwrap().tree_of(&chain[0]).is_ok());
+}
+
+#[test]
 fn pins_outlive_a_new_clone() {
     let (repo, here, accepted) = pinned();
     here.mirror.suspect("a test says so");
