@@ -117,9 +117,10 @@ fn a_thousand_commits_over_ten_thousand_files_cost_what_they_change() {
     assert_eq!((range.all.len(), range.first_parent.len(), range.base_on_first_parent), (COMMITS, COMMITS, true));
     let renderer = Renderer::new(Render::Plain, "app", Limits::default()).unwrap();
     let before = renderer.render(&snapshot, &base).unwrap();
-    assert_eq!(before.wants.len(), 10_000);
+    assert_eq!(before.wants().len(), 10_000);
     let counted = Counted { inner: &snapshot, trees: Cell::new(0), blobs: Cell::new(0) };
-    let mut wants: std::collections::BTreeMap<Id, _> = before.wants.iter().map(|w| (w.id.clone(), w.clone())).collect();
+    let mut wants: std::collections::BTreeMap<Id, _> =
+        before.wants().iter().map(|w| (w.id.clone(), w.clone())).collect();
     let mut old = &base;
     for commit in &range.first_parent {
         let changes = renderer.changes(&counted, old, &commit.id).unwrap();
@@ -133,7 +134,7 @@ fn a_thousand_commits_over_ten_thousand_files_cost_what_they_change() {
     // Each side: the root, the source path, and the one directory that differs.
     assert!(counted.trees.get() <= 6 * COMMITS, "{} trees", counted.trees.get());
     assert!(counted.blobs.get() <= COMMITS, "{} blobs", counted.blobs.get());
-    assert!(wants.values().eq(renderer.render(&snapshot, &tip).unwrap().wants.iter()), "the sum of all changes");
+    assert!(wants.values().eq(renderer.render(&snapshot, &tip).unwrap().wants().iter()), "the sum of all changes");
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn modes_links_and_odd_names_come_through_as_git_has_them() {
     let (tip, snapshot) = place.fetch();
     let renderer = Renderer::new(Render::Plain, "app", Limits::default()).unwrap();
     let desired = renderer.render(&snapshot, &tip).unwrap();
-    let ids: Vec<&str> = desired.wants.iter().map(|want| want.id.as_str()).collect();
+    let ids: Vec<&str> = desired.wants().iter().map(|want| want.id.as_str()).collect();
     assert_eq!(ids, ["bin/run.sh", "link", "odd\\xff\\x0a\\x5cname"]);
     let content = |id: &str| renderer.content(&snapshot, &tip, &Id::new(id)).unwrap();
     assert_eq!(content(ids[0]), Content::File { bytes: b"#!/bin/sh\n".to_vec(), executable: true });
@@ -178,7 +179,7 @@ fn submodules_pointers_and_large_files_are_refused_only_where_they_are_used() {
     let problem = |path: &str| {
         let limits = Limits { blob: 99_999, ..Limits::default() };
         let renderer = Renderer::new(Render::Plain, path, limits).unwrap();
-        renderer.render(&snapshot, &tip).map(|desired| desired.wants.len()).map_err(|error| error.problem)
+        renderer.render(&snapshot, &tip).map(|desired| desired.wants().len()).map_err(|error| error.problem)
     };
     assert_eq!(problem("ok"), Ok(1));
     assert_eq!(problem("lfs"), Err(Problem::LfsPointer));

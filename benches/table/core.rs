@@ -30,29 +30,38 @@ pub fn compare_and_judge() -> Vec<Row> {
     let mut seen = Vec::with_capacity(RESOURCES);
     for number in 0..RESOURCES {
         let id = Id::new(format!("files/{:03}/{number:06}.conf", number / 1_000));
-        let (before, nature) = (digest("old", number), Nature::default());
+        let (before, nature) = (digest("old", number), Arc::new(Nature::default()));
         let after = if number < CHANGED { digest("new", number) } else { before };
-        let origin: Arc<str> = id.as_str().into();
-        wants.push(Want { id: id.clone(), digest: after, nature: nature.clone(), rank: 0, origin: origin.clone() });
+        wants.push(Want { id: id.clone(), digest: after, nature: nature.clone(), rank: 0, origin: None });
         let here = Here {
             digest: before,
-            version: Version("1".into()),
+            version: Version::new("1"),
             nature: nature.clone(),
             health: Health::Healthy,
             touch: Touch::default(),
             dependants: 0,
         };
         seen.push((id.clone(), Live::Here(here)));
-        let accepted =
-            Accepted { desired: before, live: before, commit: old.clone(), origin, nature, created: None, rank: 0 };
-        state.resources.insert(id, Resource { accepted: Some(accepted), trouble: None });
+        let accepted = Accepted {
+            desired: before,
+            live: before,
+            commit: old.clone(),
+            origin: None,
+            nature,
+            created: None,
+            rank: 0,
+        };
+        state.resources.insert(id, Resource { accepted: Some(Arc::new(accepted)), trouble: None });
     }
-    let desired = Desired { inputs: digest("inputs", 0), wants };
+    let desired = Desired::new(digest("inputs", 0), wants);
     let observed = Observed { seen, failure: None, anchor: AnchorSeen::Absent };
     let guards = Guards::default();
-    let work = || decide(&state, &desired, &observed, &guards, &tip);
-    work();
-    let times = (0..9).map(|_| timed(work)).collect();
+    let times = (0..10).map(|_| {
+        // As a new commit's is: not yet hashed.
+        let desired = Desired::new(desired.inputs, desired.wants().to_vec());
+        timed(|| decide(&state, &desired, &observed, &guards, &tip))
+    });
+    let times = times.skip(1).collect();
     vec![Row::alone("compare, plan and judge 100,000 resources", show(median(times)), "under 50 ms")]
 }
 

@@ -186,8 +186,12 @@ fn steady() -> Vec<Row> {
     let mut running = world.start(&config);
     let mut cycles = std::collections::BTreeMap::new();
     let began = Instant::now();
+    let mut ever = None;
     // What is already as desired is accepted in the first cycles, which write to the ledger; they do not count.
     while cycles.len() < 14 {
+        if cycles.len() == 4 {
+            ever.get_or_insert_with(|| running.forget_peak());
+        }
         assert!(began.elapsed() < Duration::from_secs(600), "the controller cycles");
         std::thread::sleep(Duration::from_millis(300));
         if let Some((started, seconds, inventory)) = world.last_cycle(&config)
@@ -197,6 +201,7 @@ fn steady() -> Vec<Row> {
         }
     }
     let (peak, now) = running.memory();
+    let ever = ever.unwrap_or_default().max(peak);
     running.stop();
     let ours = median(cycles.into_values().skip(4).collect());
     world.git(&["status"]);
@@ -206,5 +211,6 @@ fn steady() -> Vec<Row> {
         Row::compared("a steady cycle over 100,000 files", ours, "git status", whole, "at most 1"),
         Row::compared("the same", ours, "git status -uno", tracked, ""),
         Row::alone("memory at 100,000 files", format!("{now} MB, at most {peak} MB"), "under 100 MB"),
+        Row::alone("the same, the first cycles included", format!("at most {ever} MB"), ""),
     ]
 }

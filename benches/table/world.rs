@@ -163,6 +163,13 @@ impl Running {
         (kib("VmHWM:") / 1024, kib("VmRSS:") / 1024)
     }
 
+    /// Returns the peak of memory so far in MB, and forgets it.
+    pub fn forget_peak(&self) -> u64 {
+        let (peak, _) = self.memory();
+        let _ = fs::write(format!("/proc/{}/clear_refs", self.0.id()), "5");
+        peak
+    }
+
     /// Ends the controller.
     pub fn stop(&mut self) {
         let _ = self.0.kill();

@@ -4,7 +4,7 @@
 //! so a freeze by command stops the rollout at the next resource; the tip is read again meanwhile, so that a `FREEZE` that
 //! is pushed does too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::core::op::{Op, Verb};
 use crate::core::pace::{self, Next};
 use crate::core::reason::Reason;
 use crate::core::rehearse::{Key, Rehearsal};
-use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live, Version};
+use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live};
 use crate::core::state::{Accepted, Latch, LatchName, Purpose, Rollout, Standing, State};
 use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
@@ -73,8 +73,7 @@ pub fn act<E: Read + Write>(
         if !state.app.rollouts.contains_key(&purpose) || !(judgement.may(purpose) || probe.is_some()) {
             continue;
         }
-        let mut actor =
-            Actor { name, assessment, purpose, versions: versions(assessment), reread, edges, ledger, state };
+        let mut actor = Actor { name, assessment, purpose, reread, edges, ledger, state };
         let stopped = match probe {
             Some(index) => actor.probe(index),
             None => actor.run(),
@@ -91,17 +90,10 @@ pub fn act<E: Read + Write>(
     Ok(stops)
 }
 
-/// The versions observed in this cycle: a rollout that goes on writes against these, not against those of its start.
-fn versions(assessment: &Assessment) -> BTreeMap<Id, Version> {
-    let here = |(id, live): &(Id, Live)| live.here().map(|here| (id.clone(), here.version.clone()));
-    assessment.observed.seen.iter().filter_map(here).collect()
-}
-
 struct Actor<'a, E, L> {
     name: &'a Arc<str>,
     assessment: &'a Assessment,
     purpose: Purpose,
-    versions: BTreeMap<Id, Version>,
     reread: i64,
     edges: &'a mut E,
     ledger: &'a mut L,
@@ -240,9 +232,10 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         let mut op = slot.op.clone();
         let deletes = op.verb == Verb::Delete;
         if let Some((_, version)) = op.from.as_mut()
-            && let Some(seen) = self.versions.get(&op.id)
+            && let Some(seen) = self.assessment.observed.get(&op.id).and_then(Live::here)
         {
-            *version = seen.clone();
+            // A rollout that goes on writes against what was observed in this cycle, not against what was at its start.
+            *version = seen.version.clone();
         }
         // The wait comes first: what freezes meanwhile is seen before the write.
         if !self.edges.admit(&self.assessment.guards) {
@@ -308,13 +301,13 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
 
     fn wrote(&self, index: u32, op: &Op, live: &Live) -> Fact {
         let now = self.state.now();
-        let before = self.state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+        let before = self.state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
         let created = match op.verb {
             Verb::Create if !op.reverts => Some(now),
             _ => before.and_then(|accepted| accepted.created),
         };
         let accepted = match (live, &op.source, op.to) {
-            (Live::Here(here), Some(source), Some(to)) => Some(Box::new(Accepted {
+            (Live::Here(here), Some(source), Some(to)) => Some(Arc::new(Accepted {
                 desired: to,
                 live: here.digest,
                 commit: source.commit.clone(),

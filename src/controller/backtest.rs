@@ -215,7 +215,7 @@ impl Reading<'_> {
 
     fn wants(&self, commit: &CommitId) -> Result<Result<Vec<Want>, Arc<str>>, BacktestError> {
         match self.renderer.render(self.trees, commit) {
-            Ok(desired) => Ok(Ok(desired.wants.clone())),
+            Ok(desired) => Ok(Ok(desired.wants().to_vec())),
             Err(error) if error.is_path_missing() => Ok(Ok(Vec::new())),
             Err(error) => broken(error).map(Err),
         }

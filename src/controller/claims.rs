@@ -31,7 +31,7 @@ impl Registry {
     /// Notes what an application holds, and what it desires; `None` where its tip does not render.
     pub fn tell(&self, name: &Arc<str>, place: Digest, state: &State, desired: Option<&Desired>) {
         let holds = held(state);
-        let desires = desired.map(|desired| desired.wants.iter().map(|want| want.id.clone()).collect());
+        let desires = desired.map(|desired| desired.wants().iter().map(|want| want.id.clone()).collect());
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = told.remove(name).filter(|before| before.place == place).and_then(|before| before.desires);
         let desires = desires.or(before).or_else(|| Some(holds.clone()));
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn an_application_sees_the_others_on_its_own_target_alone() {
         let registry = Registry::default();
-        let desired = Desired { inputs: place(0), wants: vec![crate::controller::stub::want("a")] };
+        let desired = Desired::new(place(0), vec![crate::controller::stub::want("a")]);
         registry.tell(&"web".into(), place(1), &State::default(), Some(&desired));
         registry.tell(&"db".into(), place(2), &State::default(), Some(&desired));
         assert_eq!(registry.claims("web", place(1)), Claims::default());
@@ -88,7 +88,7 @@ mod tests {
         let registry = Registry::default();
         registry.expect(&"web".into(), place(1), &State::default());
         assert!(!registry.claims("db", place(1)).complete);
-        let desired = Desired { inputs: place(0), wants: vec![crate::controller::stub::want("a")] };
+        let desired = Desired::new(place(0), vec![crate::controller::stub::want("a")]);
         registry.tell(&"web".into(), place(1), &State::default(), Some(&desired));
         registry.tell(&"web".into(), place(1), &State::default(), None);
         let claims = registry.claims("db", place(1));

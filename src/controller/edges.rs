@@ -19,7 +19,7 @@ use crate::core::op::Op;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
 use crate::core::rehearse::Rehearsals;
-use crate::core::resource::{Anchor, AnchorSeen, Desired, Digest, Health, Id, Observed};
+use crate::core::resource::{Anchor, AnchorSeen, Desired, Expect, Health, Id, Observed};
 use crate::core::state::{Approval, State};
 use crate::core::write::Outcome;
 
@@ -118,7 +118,7 @@ pub trait Read {
         Rehearsals::new()
     }
     /// Observes what is asked for, with the live digest that was accepted.
-    fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed;
+    fn observe(&mut self, expect: &[Expect<'_>]) -> Observed;
     /// Tells which of these resources do not work, by looking again.
     fn unhealthy(&mut self, ids: &[Id]) -> Vec<Id>;
     /// Reads the tip again, cheaply, while acting; returns whether it still is what was judged and nothing new freezes.

@@ -69,6 +69,8 @@ pub struct Running {
     common: Common,
     /// Why its target is not watched, if it is not.
     note: Note,
+    /// How many resources the state had when what it shares with the desired one was last shared.
+    shared: usize,
 }
 
 impl Running {
@@ -92,7 +94,15 @@ impl Running {
         if let Some(place) = app.target.shared() {
             common.claims.expect(&app.name, place, &state);
         }
-        Ok(Self { settings: settings(app), live, book, state, common: common.clone(), note: Note::default() })
+        Ok(Self {
+            settings: settings(app),
+            live,
+            book,
+            state,
+            common: common.clone(),
+            note: Note::default(),
+            shared: 0,
+        })
     }
 
     /// Returns the application's configuration.
@@ -154,9 +164,18 @@ impl Running {
             Vec::new()
         };
         let again = stops.iter().any(|(_, stopped)| matches!(stopped, Stopped::Again(_)));
-        let acted = stops.iter().map(|(purpose, stopped)| format!("{}: {stopped}", purpose.as_str())).collect();
-        self.live.pin(&self.state);
+        let acted: Vec<String> =
+            stops.iter().map(|(purpose, stopped)| format!("{}: {stopped}", purpose.as_str())).collect();
+        if !acted.is_empty() {
+            self.live.pin(&self.state);
+        }
         self.report(&assessment, started, acted)?;
+        if let Rendered::Desired(desired) = &assessment.rendered
+            && self.shared != self.state.resources.len()
+        {
+            self.state.share(desired);
+            self.shared = self.state.resources.len();
+        }
         self.common.metrics.took(started.elapsed().as_secs_f64());
         Ok(again)
     }

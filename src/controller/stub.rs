@@ -21,7 +21,7 @@ use crate::core::op::Op;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
 use crate::core::resource::{
-    Anchor, AnchorSeen, Desired, Digest, Health, Here, Id, Live, Nature, Observed, Touch, Version, Vitals, Want,
+    Anchor, AnchorSeen, Desired, Digest, Expect, Health, Here, Id, Live, Nature, Observed, Touch, Version, Vitals, Want,
 };
 use crate::core::state::{Identity, Purpose, State};
 use crate::core::write::Outcome;
@@ -52,8 +52,8 @@ pub struct Stub {
     pub settled: Vec<Vec<String>>,
 }
 
-fn nature() -> Nature {
-    Nature { vitals: Vitals::CONTENT, ..Nature::default() }
+fn nature() -> Arc<Nature> {
+    Arc::new(Nature { vitals: Vitals::CONTENT, ..Nature::default() })
 }
 
 fn digest(value: u8) -> Digest {
@@ -62,13 +62,13 @@ fn digest(value: u8) -> Digest {
 
 /// Wants a resource.
 pub fn want(id: &str) -> Want {
-    Want { id: Id::new(id), digest: digest(1), nature: nature(), rank: 0, origin: id.into() }
+    Want { id: Id::new(id), digest: digest(1), nature: nature(), rank: 0, origin: None }
 }
 
 fn here(value: u8) -> Live {
     Live::Here(Here {
         digest: digest(value),
-        version: Version("v".into()),
+        version: Version::new("v"),
         nature: nature(),
         health: Health::Healthy,
         touch: Touch::default(),
@@ -97,7 +97,7 @@ impl Read for Stub {
 
     fn render(&mut self, _: &CommitId) -> Rendered {
         let wants = self.wants.iter().map(|(id, value)| Want { digest: digest(*value), ..want(id) }).collect();
-        Rendered::Desired(Arc::new(Desired { inputs: digest(0), wants }))
+        Rendered::Desired(Arc::new(Desired::new(digest(0), wants)))
     }
 
     fn changes(&mut self, _: &CommitId, _: &CommitId) -> Result<Vec<WantChange>, Arc<str>> {
@@ -116,7 +116,7 @@ impl Read for Stub {
         Details::new()
     }
 
-    fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed {
+    fn observe(&mut self, expect: &[Expect<'_>]) -> Observed {
         self.uptime_ms += self.observing_ms;
         let unread = |id: &Id| self.unread.iter().any(|unread| unread == id.as_str());
         let live = |id: &Id| match self.live.get(id.as_str()) {
@@ -124,7 +124,7 @@ impl Read for Stub {
             Some(value) => here(*value),
             None => Live::Gone,
         };
-        let seen = expect.iter().map(|(id, _)| ((*id).clone(), live(id))).collect();
+        let seen = expect.iter().map(|Expect { id, .. }| ((*id).clone(), live(id))).collect();
         Observed { seen, failure: None, anchor: self.anchor.clone() }
     }
 

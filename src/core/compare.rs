@@ -56,7 +56,7 @@ pub struct Comparison {
     /// All drift, ignored drift apart.
     pub drift: Vec<Drift>,
     /// Desired states found already in place.
-    pub in_place: Vec<(Id, Accepted)>,
+    pub in_place: Vec<(Id, Arc<Accepted>)>,
     /// Accepted resources that are neither desired nor there.
     pub gone: Vec<Id>,
     /// What a promotion leaves alone.
@@ -72,7 +72,7 @@ pub struct Comparison {
     /// What is being deleted by somebody.
     pub leaving: Vec<Id>,
     /// What the target said is no drift although it looked like one: accepted as it is now, whatever is withheld.
-    pub confirmed: Vec<(Id, Accepted)>,
+    pub confirmed: Vec<(Id, Arc<Accepted>)>,
     /// What is there and does not work.
     pub ill: Vec<Id>,
     /// What the target would not take of a promotion, and why; counted, never written.
@@ -82,20 +82,21 @@ pub struct Comparison {
 /// Compares desired, accepted and observed by one pass over all three, which are sorted.
 pub fn compare(view: View<'_>) -> Comparison {
     let mut out = Comparison::default();
-    let wants: &[Want] = view.desired.map_or(&[], |(desired, _)| &desired.wants);
+    let wants: &[Want] = view.desired.map_or(&[], |(desired, _)| desired.wants());
     let mut wants = wants.iter().peekable();
     let mut known = view.state.resources.iter().peekable();
     let mut seen = view.observed.seen.iter().peekable();
     loop {
-        let next = [wants.peek().map(|want| &want.id), known.peek().map(|(id, _)| *id), seen.peek().map(|(id, _)| id)]
-            .into_iter()
-            .flatten()
-            .min();
-        let Some(id) = next.cloned() else { break };
-        let want = wants.next_if(|want| want.id == id);
-        let resource = known.next_if(|(known, _)| **known == id).map(|(_, resource)| resource);
-        let live = seen.next_if(|(seen, _)| *seen == id).map(|(_, live)| live);
-        Row { view, id: &id, want, resource, live }.place(&mut out);
+        let next = [
+            wants.peek().copied().map(|want| &want.id),
+            known.peek().map(|(id, _)| *id),
+            seen.peek().copied().map(|(id, _)| id),
+        ];
+        let Some(id) = next.into_iter().flatten().min() else { break };
+        let want = wants.next_if(|want| want.id == *id);
+        let resource = known.next_if(|(known, _)| *known == id).map(|(_, resource)| resource);
+        let live = seen.next_if(|(seen, _)| seen == id).map(|(_, live)| live);
+        Row { view, id, want, resource, live }.place(&mut out);
     }
     wait_for_conflicts(&mut out);
     out
@@ -129,7 +130,7 @@ struct Row<'a> {
 impl Row<'_> {
     fn place(&self, out: &mut Comparison) {
         let trouble = self.resource.and_then(|resource| resource.trouble.as_deref());
-        let accepted = self.resource.and_then(|resource| resource.accepted.as_ref());
+        let accepted = self.resource.and_then(|resource| resource.accepted.as_deref());
         let live = match self.live {
             Some(Live::Unread(why)) => return self.place_unread(why.clone(), accepted, out),
             Some(Live::Leaving) => return out.leaving.push(self.id.clone()),
@@ -313,7 +314,7 @@ impl Row<'_> {
         self.view.desired.map_or_else(|| CommitId::new(""), |(_, commit)| commit.clone())
     }
 
-    fn in_place(&self, want: &Want, here: &Here, created: Option<Timestamp>) -> (Id, Accepted) {
+    fn in_place(&self, want: &Want, here: &Here, created: Option<Timestamp>) -> (Id, Arc<Accepted>) {
         let accepted = Accepted {
             desired: want.digest,
             live: here.digest,
@@ -323,7 +324,7 @@ impl Row<'_> {
             created,
             rank: want.rank,
         };
-        (self.id.clone(), accepted)
+        (self.id.clone(), Arc::new(accepted))
     }
 
     fn promotion(&self, want: &Want, here: Option<&Here>, accepted: Option<&Accepted>) -> Op {
@@ -398,18 +399,24 @@ impl Row<'_> {
     }
 
     /// Adds what the configuration and the target itself protect to what the kind of target does.
-    fn protected(&self, nature: &Nature, here: Option<&Here>) -> Nature {
-        let nature = marked(nature, here);
-        Nature { protected: self.view.guards.protects(self.id, nature.protected), ..nature }
+    fn protected(&self, nature: &Arc<Nature>, here: Option<&Here>) -> Arc<Nature> {
+        let mut nature = marked(nature, here);
+        let protected = self.view.guards.protects(self.id, nature.protected);
+        if protected != nature.protected {
+            Arc::make_mut(&mut nature).protected = protected;
+        }
+        nature
     }
 }
 
 /// Adds the marks that the target itself sets, which only who observed it knows.
-fn marked(nature: &Nature, here: Option<&Here>) -> Nature {
-    let here = here.map(|here| &here.nature);
-    Nature {
-        protected: nature.protected || here.is_some_and(|here| here.protected),
-        access_control: nature.access_control || here.is_some_and(|here| here.access_control),
-        ..nature.clone()
+fn marked(nature: &Arc<Nature>, here: Option<&Here>) -> Arc<Nature> {
+    let mut nature = nature.clone();
+    let marks = here.map_or((false, false), |here| (here.nature.protected, here.nature.access_control));
+    let (protected, access_control) = (nature.protected || marks.0, nature.access_control || marks.1);
+    if (protected, access_control) != (nature.protected, nature.access_control) {
+        let nature = Arc::make_mut(&mut nature);
+        (nature.protected, nature.access_control) = (protected, access_control);
     }
+    nature
 }

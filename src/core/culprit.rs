@@ -84,14 +84,17 @@ fn operation(change: &WantChange, guards: &Guards) -> Option<Op> {
         }
     };
     let mut nature = change.new.as_ref().or(change.old.as_ref()).map(|want| want.nature.clone()).unwrap_or_default();
-    nature.protected = guards.protects(&change.id, nature.protected);
+    let protected = guards.protects(&change.id, nature.protected);
+    if protected != nature.protected {
+        Arc::make_mut(&mut nature).protected = protected;
+    }
     let old = change.old.as_ref().map(|want| want.digest);
     Some(Op {
         id: change.id.clone(),
         verb,
         effect,
         class,
-        from: old.map(|digest| (digest, super::resource::Version("".into()))),
+        from: old.map(|digest| (digest, super::resource::Version::new(""))),
         to: change.new.as_ref().map(|want| want.digest),
         was: old,
         source: None,

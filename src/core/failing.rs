@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::compare::Comparison;
 use super::drift::{self, Answer};
 use super::ledger::Fact;
-use super::resource::{Health, Id, Observed};
+use super::resource::{Id, Observed};
 use super::state::{Differing, LatchName, State, Trouble};
 
 /// Every word that says why a resource does not converge.
@@ -26,7 +26,7 @@ pub fn count(
     counted: bool,
     wanted: bool,
 ) -> Vec<Fact> {
-    let why = reasons(comparison, observed, state);
+    let why = reasons(comparison, state);
     let mut facts = Vec::new();
     for (id, word) in &why {
         let trouble = state.trouble(id);
@@ -71,10 +71,9 @@ fn awaits_promotion(trouble: &Trouble) -> bool {
 }
 
 /// Says of each resource that does not converge why, in one of [`WHYS`].
-fn reasons<'a>(comparison: &'a Comparison, observed: &'a Observed, state: &'a State) -> BTreeMap<&'a Id, &'static str> {
+fn reasons<'a>(comparison: &'a Comparison, state: &'a State) -> BTreeMap<&'a Id, &'static str> {
     let mut why: BTreeMap<&Id, &'static str> = BTreeMap::new();
-    let ill = |live: &super::resource::Live| live.here().is_some_and(|here| here.health == Health::Unhealthy);
-    for (id, _) in observed.seen.iter().filter(|(_, live)| ill(live)) {
+    for id in &comparison.ill {
         why.insert(id, "unhealthy");
     }
     for id in state.app.latches.get(&LatchName::Health).iter().flat_map(|latch| &latch.only) {

@@ -1,6 +1,7 @@
 //! One application without edges, for tests: cycles that compare, plan, judge and write into a map.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -33,9 +34,9 @@ pub(super) fn files(range: std::ops::Range<u32>, value: u8) -> Files {
     range.map(|at| (format!("f{at:03}"), value)).collect()
 }
 
-fn nature(id: &str) -> Nature {
+fn nature(id: &str) -> Arc<Nature> {
     let group = id.split_once('/').map(|(group, _)| group.into());
-    Nature { vitals: Vitals::CONTENT, group, ..Nature::default() }
+    Arc::new(Nature { vitals: Vitals::CONTENT, group, ..Nature::default() })
 }
 
 /// Renders files.
@@ -45,11 +46,11 @@ pub(super) fn desired(files: &Files) -> Desired {
         digest: digest(*value),
         nature: nature(id),
         rank: 0,
-        origin: id.as_str().into(),
+        origin: None,
     };
     let mut wants: Vec<Want> = files.iter().map(want).collect();
     wants.sort_by(|a, b| a.id.cmp(&b.id));
-    Desired { inputs: digest(0), wants }
+    Desired::new(digest(0), wants)
 }
 
 /// One application.
@@ -139,12 +140,12 @@ impl World {
         let wanted = self.range.iter().flat_map(|(_, files)| files.keys().map(String::as_str));
         for id in known.chain(wanted) {
             let folder = Nature { identity: Some("folder".into()), ..Nature::default() };
-            let folder = self.is_folder(id).then_some((200, folder));
+            let folder = self.is_folder(id).then_some((200, folder.into()));
             let there = self.live.get(id).map(|value| (*value, nature(id))).or(folder);
             let live = there.map_or(Live::Gone, |(value, nature)| {
                 Live::Here(Here {
                     digest: digest(value),
-                    version: Version("v".into()),
+                    version: Version::new("v"),
                     nature,
                     health: if self.ill.iter().any(|ill| ill == id) { Health::Unhealthy } else { Health::Healthy },
                     touch: Touch::default(),
@@ -323,7 +324,7 @@ impl World {
             None => self.live.remove(&id),
         };
         let accepted = op.to.zip(op.source.as_ref()).map(|(to, source)| {
-            Box::new(Accepted {
+            Arc::new(Accepted {
                 desired: to,
                 live: to,
                 commit: source.commit.clone(),
@@ -359,7 +360,7 @@ impl World {
 /// Compares two states, desired against desired.
 pub(super) fn changes(old: &Files, new: &Files) -> Vec<WantChange> {
     let (old, new) = (desired(old), desired(new));
-    let ids: std::collections::BTreeSet<&Id> = old.wants.iter().chain(&new.wants).map(|want| &want.id).collect();
+    let ids: std::collections::BTreeSet<&Id> = old.wants().iter().chain(new.wants()).map(|want| &want.id).collect();
     let change = |id: &Id| WantChange { id: id.clone(), old: old.get(id).cloned(), new: new.get(id).cloned() };
     ids.into_iter().map(change).filter(|change| change.old != change.new).collect()
 }

@@ -71,7 +71,7 @@ fn changes(state: &State, desired: &Desired) -> Vec<WantChange> {
     }
     // What is new is not counted, but may be where something moves to.
     let new = |want: &&Want| state.resources.get(&want.id).is_none_or(|known| known.accepted.is_none());
-    let created = desired.wants.iter().filter(new).cloned();
+    let created = desired.wants().iter().filter(new).cloned();
     changes.extend(created.map(|want| WantChange { id: want.id.clone(), old: None, new: Some(want) }));
     changes
 }

@@ -79,9 +79,9 @@ mod tests {
         let want = |at: usize, digest: u8| Want {
             id: Id::new(format!("f{at}")),
             digest: Digest::from_bytes([digest; 32]),
-            nature: Nature::default(),
+            nature: Nature::default().into(),
             rank: 0,
-            origin: "f".into(),
+            origin: None,
         };
         let changes: Vec<WantChange> = (0..count)
             .map(|at| WantChange { id: want(at, 1).id, old: Some(want(at, 1)), new: Some(want(at, 2)) })

@@ -101,7 +101,7 @@ fn percent(limit: Limit) -> String {
 /// Returns why too many whole groups of the inventory would disappear (`group_halt`).
 pub fn of_groups(ops: &[Op], state: &State, guards: &Guards) -> Option<Reason> {
     guards.group_halt?;
-    let accepted = state.resources.values().filter_map(|resource| resource.accepted.as_ref());
+    let accepted = state.resources.values().filter_map(|resource| resource.accepted.as_deref());
     of_group_counts(ops, &group_counts(accepted.map(|accepted| accepted.nature.group.as_ref())), guards)
 }
 

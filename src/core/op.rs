@@ -68,8 +68,9 @@ pub enum Class {
 pub struct Source {
     /// The commit that renders it.
     pub commit: CommitId,
-    /// The file that declares it.
-    pub origin: Arc<str>,
+    /// The file that declares it; see [`Want::origin`](super::resource::Want::origin).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Arc<str>>,
 }
 
 /// One operation of a plan.
@@ -97,7 +98,7 @@ pub struct Op {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// What the rules need to know of the result (of what is removed, for a removal).
-    pub nature: Nature,
+    pub nature: Arc<Nature>,
     /// Whether fields that another writer owns are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,

@@ -140,10 +140,10 @@ fn confirm(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
     for op in comparison.reversals.iter().filter(|op| op.verb == Verb::Update) {
         match answer(&op.id) {
             Some(Rehearsal::Agrees) => {
-                let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+                let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
                 if let (Some(accepted), Some((live, _))) = (accepted, &op.from) {
                     agreeing.insert(op.id.clone());
-                    comparison.confirmed.push((op.id.clone(), Accepted { live: *live, ..accepted.clone() }));
+                    comparison.confirmed.push((op.id.clone(), Arc::new(Accepted { live: *live, ..accepted.clone() })));
                 }
             }
             Some(Rehearsal::Unread(why)) => {
@@ -176,7 +176,7 @@ fn settle(comparison: &mut Comparison, op: Op, state: &State) {
     let (Some((live, _)), Some(to), Some(source)) = (&op.from, op.to, &op.source) else {
         return comparison.promote.push(op);
     };
-    let before = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+    let before = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
     let accepted = Accepted {
         desired: to,
         live: *live,
@@ -186,7 +186,7 @@ fn settle(comparison: &mut Comparison, op: Op, state: &State) {
         created: before.and_then(|accepted| accepted.created),
         rank: op.rank,
     };
-    comparison.in_place.push((op.id, accepted));
+    comparison.in_place.push((op.id, Arc::new(accepted)));
 }
 
 /// Notes what an answer makes of an operation.
@@ -200,7 +200,9 @@ fn mark(op: &mut Op, answer: &Rehearsal, deleted: &BTreeSet<Id>) {
             let outside = with.iter().filter(|id| !deleted.contains(id)).count();
             let outside = u32::try_from(outside).unwrap_or(u32::MAX).saturating_add(*unnamed);
             op.weight = outside.saturating_add(1);
-            op.nature.protected |= *protects && outside > 0;
+            if *protects && outside > 0 && !op.nature.protected {
+                Arc::make_mut(&mut op.nature).protected = true;
+            }
         }
         Rehearsal::Unrehearsed(_) => op.unrehearsed = true,
         _ => {}

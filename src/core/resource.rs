@@ -5,11 +5,14 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+pub use super::nature::{Nature, NatureRef, Natures, Vitals};
+pub use super::version::{FileMark, Version};
 
 /// Names a resource in the target's own spelling: ordered and opaque to core.
 ///
@@ -147,74 +150,13 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// What the target uses as the precondition of a write: opaque, compared for equality only.
-///
-/// A directory spells device, inode, size, mtime and ctime; Kubernetes uid and resourceVersion.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Version(pub Arc<str>);
-
-/// The things about a resource that can be lost by an update: losing one makes the update a `delete` (`GUARDS.md` 1).
-///
-/// A small set of bits; each kind of target sets those that it knows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Vitals(pub u32);
-
-impl Vitals {
-    /// The file has content; the object has `data`.
-    pub const CONTENT: Self = Self(1);
-    /// The file may be executed.
-    pub const EXECUTABLE: Self = Self(1 << 1);
-    /// The workload has replicas.
-    pub const RUNNING: Self = Self(1 << 2);
-    /// The workload is not suspended.
-    pub const ACTIVE: Self = Self(1 << 3);
-    /// The object is held by finalizers.
-    pub const FINALIZED: Self = Self(1 << 4);
-
-    /// Returns both sets together.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Tells whether going from `self` to `to` loses anything.
-    pub const fn lost_by(self, to: Self) -> bool {
-        self.0 & !to.0 != 0
-    }
-
-    /// Tells whether everything of `other` is set.
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-/// What the rules of effects and protection need to know of a resource, wanted or live, beyond its digest.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Nature {
-    /// What cannot change without replacing the resource (file or link; immutable fields). A different value is a
-    /// replacement, hence a delete.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Arc<str>>,
-    /// What an update could lose.
-    #[serde(default)]
-    pub vitals: Vitals,
-    /// The group whose emptying is counted: the first directory below the path, or the namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<Arc<str>>,
-    /// Protected by the kind of target or by a mark of its own, apart from what the configuration adds.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub protected: bool,
-    /// Access control: drift of it is classed as tampering.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub access_control: bool,
-    /// The digest less the listed metadata that changes with every version (`GUARDS.md` 5.3, *inert*).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub essence: Option<Digest>,
-    /// The name less a generated hash suffix (`GUARDS.md` 5.3, *supersede*).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stem: Option<Arc<str>>,
+/// Leaves out what a file's identity tells of where it is declared: a hundred thousand of them would be told it twice.
+pub fn told(origin: Option<Arc<str>>, id: &Id) -> Option<Arc<str>> {
+    let own = |origin: &Arc<str>| {
+        let above = origin.strip_suffix(id.as_str());
+        above.is_some_and(|above| above.is_empty() || above.ends_with('/'))
+    };
+    origin.filter(|origin| !own(origin))
 }
 
 /// One resource that a tree renders to. Its bytes stay with the renderer.
@@ -225,26 +167,44 @@ pub struct Want {
     /// The desired digest.
     pub digest: Digest,
     /// What the rules need to know of it.
-    pub nature: Nature,
+    pub nature: Arc<Nature>,
     /// Lower ranks are written first and deleted last.
     pub rank: u8,
-    /// The file that declares it, as a path in the repository (spelt as an [`Id`] of a directory is).
-    pub origin: Arc<str>,
+    /// The file that declares it, as a path in the repository (spelt as an [`Id`] of a directory is); absent where it is
+    /// the file that the identity names, below the source path.
+    pub origin: Option<Arc<str>>,
 }
 
 /// Everything that a tree at a commit renders to, sorted by identity.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Desired {
     /// Which inputs it was rendered from: tree, bases, renderer and its version. Equal inputs render equally.
     pub inputs: Digest,
-    /// Sorted by identity, each once.
-    pub wants: Vec<Want>,
+    wants: Vec<Want>,
+    /// Made when it is first asked for.
+    digest: OnceLock<Digest>,
+}
+
+impl PartialEq for Desired {
+    fn eq(&self, other: &Self) -> bool {
+        (self.inputs, &self.wants) == (other.inputs, &other.wants)
+    }
 }
 
 impl Desired {
+    /// Takes what was rendered: sorted by identity, each once.
+    pub const fn new(inputs: Digest, wants: Vec<Want>) -> Self {
+        Self { inputs, wants, digest: OnceLock::new() }
+    }
+
     /// What a source path that is missing desires.
     pub fn missing() -> Self {
-        Self { inputs: Digest::of_parts([b"missing"]), wants: Vec::new() }
+        Self::new(Digest::of_parts([b"missing"]), Vec::new())
+    }
+
+    /// Returns everything, sorted by identity, each once.
+    pub fn wants(&self) -> &[Want] {
+        &self.wants
     }
 
     /// Finds one resource by binary search.
@@ -253,13 +213,15 @@ impl Desired {
         self.wants.get(at)
     }
 
-    /// Hashes identities and desired digests: two commits with equal digests want the same.
+    /// Hashes identities and desired digests: two commits with equal digests want the same. Hashed once.
     pub fn digest(&self) -> Digest {
-        let mut hash = Hasher::new();
-        for want in &self.wants {
-            hash.part(want.id.as_str().as_bytes()).part(want.digest.as_bytes());
-        }
-        hash.finish()
+        *self.digest.get_or_init(|| {
+            let mut hash = Hasher::new();
+            for want in &self.wants {
+                hash.part(want.id.as_str().as_bytes()).part(want.digest.as_bytes());
+            }
+            hash.finish()
+        })
     }
 }
 
@@ -298,7 +260,7 @@ pub struct Here {
     /// The precondition of a write.
     pub version: Version,
     /// What the rules need to know of it.
-    pub nature: Nature,
+    pub nature: Arc<Nature>,
     /// Whether it works.
     pub health: Health,
     /// Who changed it last.
@@ -361,6 +323,15 @@ pub enum AnchorSeen {
     Present(Anchor),
     /// Something that is no anchor, or that could not be read, and why.
     Unread(Arc<str>),
+}
+
+/// One resource that an observation must answer for: everything desired or accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Expect<'a> {
+    /// Which resource.
+    pub id: &'a Id,
+    /// The accepted live digest, if any. A cache's word that differs from it is not taken: the resource is read again.
+    pub digest: Option<&'a Digest>,
 }
 
 /// Everything that was observed of a target. Never an error: what failed is [`Live::Unread`] or `failure`.

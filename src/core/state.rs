@@ -301,9 +301,23 @@ impl State {
 
     /// Returns what was accepted otherwise than a desired state has it.
     pub fn left_by(&self, desired: &super::resource::Desired) -> Vec<Id> {
-        let accepted = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.accepted.as_ref()?)));
+        let accepted = self.resources.iter().filter_map(|(id, resource)| Some((id, resource.accepted.as_deref()?)));
         let left = accepted.filter(|(id, accepted)| desired.get(id).is_none_or(|want| want.digest != accepted.desired));
         left.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Holds each identity that a desired state has too only once, and all of them as tightly as one can.
+    ///
+    /// Changes nothing that can be seen: a hundred thousand resources that were read from a ledger, or accepted one after
+    /// the other, take some ten megabytes less.
+    pub fn share(&mut self, desired: &super::resource::Desired) {
+        let mut wants = desired.wants().iter().map(|want| &want.id).peekable();
+        let known = std::mem::take(&mut self.resources).into_iter();
+        let shared = known.map(|(id, resource)| {
+            while wants.next_if(|want| **want < id).is_some() {}
+            (wants.next_if(|want| **want == id).cloned().unwrap_or(id), resource)
+        });
+        self.resources = shared.collect();
     }
 
     /// Returns what is remembered of a resource beyond what was accepted.

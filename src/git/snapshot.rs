@@ -54,6 +54,8 @@ pub struct Snapshot {
     /// Who is told of damage; nobody, for a repository that is not ours.
     mirror: Option<Mirror>,
     pub(super) repo: gix::Repository,
+    /// The same without a cache of objects: each blob is read once, and would only drive the trees out.
+    blobs: gix::Repository,
     pub(super) shallow: bool,
 }
 
@@ -64,11 +66,8 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(mirror: Mirror, mut repo: gix::Repository) -> Self {
-        // What reading comes to write, such as merges, is gone with the snapshot.
-        repo.objects.enable_object_memory();
-        let shallow = repo.is_shallow().unwrap_or(true);
-        Self { mirror: Some(mirror), repo, shallow }
+    pub(super) fn new(mirror: Mirror, repo: gix::Repository) -> Self {
+        Self::of(Some(mirror), repo)
     }
 
     /// Opens a repository of somebody else's to read it: bare, or the top of a work tree. Nothing is ever written to it.
@@ -76,10 +75,16 @@ impl Snapshot {
     /// # Errors
     /// If there is none, or it cannot be opened.
     pub fn open_readonly(path: &Path) -> Result<Self, MirrorError> {
-        let mut repo = upkeep::open_any(path)?;
+        Ok(Self::of(None, upkeep::open_any(path)?))
+    }
+
+    fn of(mirror: Option<Mirror>, mut repo: gix::Repository) -> Self {
+        let mut blobs = repo.clone();
+        blobs.object_cache_size(None);
+        // What reading comes to write, such as merges, is gone with the snapshot.
         repo.objects.enable_object_memory();
         let shallow = repo.is_shallow().unwrap_or(true);
-        Ok(Self { mirror: None, repo, shallow })
+        Self { mirror, repo, blobs, shallow }
     }
 
     fn suspect(&self, why: &str) {
@@ -230,12 +235,19 @@ impl Snapshot {
             self.suspect(&format!("object {oid}: {why}"));
             TreeError::Damaged { oid, why: why.into() }
         };
-        let found = self.repo.try_find_object(id).map_err(|e| damaged(format!("{e:#}")))?;
-        let mut found = found.ok_or_else(|| self.missing(oid))?;
-        if found.kind != kind {
-            return Err(TreeError::Damaged { oid, why: format!("it is a {}, not a {kind}", found.kind).into() });
+        let find = |repo: &gix::Repository| match repo.try_find_object(id) {
+            Ok(found) => Ok(found.map(|mut found| (found.kind, std::mem::take(&mut found.data)))),
+            Err(error) => Err(damaged(format!("{error:#}"))),
+        };
+        let mut found = if kind == gix::object::Kind::Blob { find(&self.blobs)? } else { None };
+        if found.is_none() {
+            found = find(&self.repo)?;
         }
-        Ok(std::mem::take(&mut found.data))
+        let (is, data) = found.ok_or_else(|| self.missing(oid))?;
+        if is != kind {
+            return Err(TreeError::Damaged { oid, why: format!("it is a {is}, not a {kind}").into() });
+        }
+        Ok(data)
     }
 
     fn missing(&self, oid: Oid) -> TreeError {

@@ -59,7 +59,7 @@ pub struct Object {
     /// The desired digest: of the canonical form.
     pub digest: Digest,
     /// What the rules need to know of it.
-    pub nature: Nature,
+    pub nature: Arc<Nature>,
     /// Lower ranks are written first and deleted last.
     pub rank: u8,
     /// Whether SOPS encrypted it.
@@ -80,7 +80,7 @@ impl Object {
         let encrypted = value.pointer("/sops/mac").is_some() || value.pointer("/sops/version").is_some();
         canonical::clean(&mut value, encrypted)?;
         let json: Arc<[u8]> = canonical(&value).into();
-        let nature = nature(&value, Side::Wanted);
+        let nature = Arc::new(nature(&value, Side::Wanted));
         let rank = rules::rank(&group, &kind);
         let key = Key { group, kind, namespace, name };
         Ok(Self { id: key.id(), key, digest: digest(&json), json, nature, rank, encrypted, secret: false })

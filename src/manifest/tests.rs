@@ -173,7 +173,7 @@ fn only_listed_metadata_is_inert_and_generated_names_share_a_stem() {
     assert_eq!(essence(&chart("a-1", "x")), essence(&chart("a-2", "x")));
     assert_ne!(essence(&chart("a-1", "x")), essence(&chart("a-2", "y")));
     assert_eq!(one(MAP).nature.essence, None);
-    let named = |name: &str| one(&MAP.replace("name: web", &format!("name: {name}"))).nature.stem;
+    let named = |name: &str| one(&MAP.replace("name: web", &format!("name: {name}"))).nature.stem.clone();
     assert_eq!(named("web-bk2h4m79df").as_deref(), Some("/ConfigMap/shop/web"));
     assert_eq!(named("web-bk2h4m79df"), named("web-44gf8dmt5k"));
     assert_eq!((named("web"), named("web-production")), (None, None));

@@ -137,6 +137,8 @@ struct Kept {
     desired: Arc<Desired>,
     /// Its objects, where it is of a cluster.
     objects: Option<Arc<objects::Rendered>>,
+    /// Its tree, and how many entries that has, where it is of plain files.
+    plain: Option<(Oid, usize)>,
     /// Whether it was rendered twice, and was the same.
     twice: bool,
 }
@@ -229,14 +231,32 @@ impl Renderer {
         if let Some(known) = self.known(inputs) {
             return Ok(known);
         }
-        let (wants, objects) = match self.objects(trees) {
-            None => (self.plain(trees).all(source)?, None),
+        let kept = match self.objects(trees) {
+            None => {
+                let plain::Whole { source, entries, wants } = self.whole(trees, source)?;
+                let desired = Arc::new(Desired::new(inputs, wants));
+                Kept { desired, objects: None, plain: Some((source, entries)), twice: true }
+            }
             Some(objects) => {
                 let rendered = Arc::new(objects.all(source)?);
-                (rendered.wants(), Some(rendered))
+                let desired = Arc::new(Desired::new(inputs, rendered.wants()));
+                Kept { desired, objects: Some(rendered), plain: None, twice: true }
             }
         };
-        Ok(self.keep(Kept { desired: Arc::new(Desired { inputs, wants }), objects, twice: true }, RECENT))
+        Ok(self.keep(kept, RECENT))
+    }
+
+    /// Renders plain files: those that are the same as in the tree that was rendered last are not rendered again.
+    fn whole(&self, trees: &dyn Trees, source: Oid) -> Result<plain::Whole, RenderError> {
+        let last = self.recent().iter().find(|kept| kept.plain.is_some()).cloned();
+        if let Some((last, (known, entries))) = last.as_ref().and_then(|last| Some((last, last.plain?))) {
+            let base = plain::Known { source: known, entries, wants: last.desired.wants() };
+            // What fails on the way is told as a whole rendering tells it.
+            if let Ok(Some(whole)) = self.plain(trees).onto(&base, source) {
+                return Ok(whole);
+            }
+        }
+        self.plain(trees).all(source)
     }
 
     fn kept_built(
@@ -266,8 +286,8 @@ impl Renderer {
         if twice && let Some(id) = once()?.differs(&rendered) {
             return Err(RenderError { path: origin, problem: Problem::Undetermined(id) });
         }
-        let desired = Arc::new(Desired { inputs: prepared.inputs, wants: rendered.wants() });
-        Ok(self.keep(Kept { desired, objects: Some(rendered), twice }, RECENT_BUILT))
+        let desired = Arc::new(Desired::new(prepared.inputs, rendered.wants()));
+        Ok(self.keep(Kept { desired, objects: Some(rendered), plain: None, twice }, RECENT_BUILT))
     }
 
     fn build<'a>(&'a self, trees: &'a dyn Trees, commit: &CommitId) -> Result<Build<'a>, RenderError> {
@@ -414,7 +434,8 @@ impl Renderer {
     }
 
     fn plain<'a>(&'a self, trees: &'a dyn Trees) -> plain::Plain<'a> {
-        plain::Plain::new(trees, &self.path, &self.limits, self.rules, &self.facts)
+        let last = self.recent().iter().find(|kept| kept.plain.is_some()).map(|kept| kept.desired.clone());
+        plain::Plain::new(trees, &self.path, &self.limits, self.rules, &self.facts).after(last)
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, VecDeque<Kept>> {

@@ -37,7 +37,7 @@ pub(super) struct Found {
 impl Found {
     fn want(&self) -> Want {
         let Object { id, key: _, json: _, digest, nature, rank, encrypted: _, secret: _ } = &self.object;
-        Want { id: id.clone(), digest: *digest, nature: nature.clone(), rank: *rank, origin: self.origin.clone() }
+        Want { id: id.clone(), digest: *digest, nature: nature.clone(), rank: *rank, origin: Some(self.origin.clone()) }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::error::Fail;
 use super::{Limits, Problem, RenderError, WantChange, identity};
 use crate::core::effect::Rules;
-use crate::core::resource::{Digest, Id, Nature, Vitals, Want};
+use crate::core::resource::{Desired, Digest, Id, NatureRef, Natures, Vitals, Want};
 use crate::core::spelling::{file_digest, link_digest};
 use crate::core::tree::{Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
 
@@ -50,8 +50,26 @@ pub(super) struct Plain<'a> {
     facts: &'a Facts,
     started: Instant,
     entries: usize,
-    kinds: [Arc<str>; 2],
-    group: Option<Arc<str>>,
+    natures: Natures,
+    /// Whether what is learned is kept.
+    keeps: bool,
+    /// What was rendered last: of a file that is the same there, what there is to learn is known.
+    last: Option<Arc<Desired>>,
+}
+
+/// A whole tree, rendered.
+pub(super) struct Whole {
+    pub(super) source: Oid,
+    /// How many entries it has at most, directories included.
+    pub(super) entries: usize,
+    pub(super) wants: Vec<Want>,
+}
+
+/// A whole tree that was rendered before.
+pub(super) struct Known<'a> {
+    pub(super) source: Oid,
+    pub(super) entries: usize,
+    pub(super) wants: &'a [Want],
 }
 
 impl<'a> Plain<'a> {
@@ -62,14 +80,55 @@ impl<'a> Plain<'a> {
         rules: Rules,
         facts: &'a Facts,
     ) -> Self {
-        let kinds = ["file".into(), "link".into()];
-        Self { trees, path, limits, rules, facts, started: Instant::now(), entries: 0, kinds, group: None }
+        Self {
+            trees,
+            path,
+            limits,
+            rules,
+            facts,
+            started: Instant::now(),
+            entries: 0,
+            natures: Natures::default(),
+            keeps: true,
+            last: None,
+        }
     }
 
     /// Renders a whole tree.
-    pub(super) fn all(self, source: Oid) -> Result<Vec<Want>, RenderError> {
-        let changes = self.changes(None, Some(source))?;
-        Ok(changes.into_iter().filter_map(|change| change.new).collect())
+    pub(super) fn all(mut self, source: Oid) -> Result<Whole, RenderError> {
+        // What is learned of each blob is in what is wanted; to keep it besides would take as much again.
+        self.keeps = false;
+        let mut wants = Vec::new();
+        let entries = self.walk(None, Some(source), &mut |_, _, _| (), &mut |change| wants.extend(change.new))?;
+        wants.sort_by(|a, b| a.id.cmp(&b.id));
+        wants.shrink_to_fit();
+        Ok(Whole { source, entries, wants })
+    }
+
+    /// Renders a whole tree at the cost of what differs from one that was rendered; nothing where only a whole rendering
+    /// can tell that it keeps to the limits.
+    pub(super) fn onto(self, base: &Known<'_>, source: Oid) -> Result<Option<Whole>, RenderError> {
+        let most = self.limits.entries;
+        let mut changes = Vec::new();
+        let spent =
+            self.walk(Some(base.source), Some(source), &mut |_, _, _| (), &mut |change| changes.push(change))?;
+        let entries = base.entries.saturating_add(spent);
+        if entries > most {
+            return Ok(None);
+        }
+        changes.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut wants = Vec::with_capacity(base.wants.len() + changes.len());
+        let mut old = base.wants.iter().peekable();
+        for change in changes {
+            while let Some(same) = old.next_if(|want| want.id < change.id) {
+                wants.push(same.clone());
+            }
+            old.next_if(|want| want.id == change.id);
+            wants.extend(change.new);
+        }
+        wants.extend(old.cloned());
+        wants.shrink_to_fit();
+        Ok(Some(Whole { source, entries, wants }))
     }
 
     /// Renders where two trees differ, both sides.
@@ -84,33 +143,42 @@ impl<'a> Plain<'a> {
         new: Option<Oid>,
         seen: &mut dyn FnMut(&Id, Side, Side),
     ) -> Result<Vec<WantChange>, RenderError> {
-        let trees = self.trees;
-        let source = self.path;
-        let mut visit = Changes { plain: self, changes: Vec::new(), seen };
-        diff::<Fail>(trees, old, new, &mut visit).map_err(|fail| fail.at(source))?;
-        let mut changes = visit.changes;
+        let mut changes = Vec::new();
+        self.walk(old, new, seen, &mut |change| changes.push(change))?;
         changes.sort_by(|a, b| a.id.cmp(&b.id));
         // A file that becomes a directory of the same name, or back, is two identities; a path is there once.
         Ok(changes)
     }
 
+    /// Renders where two trees differ, in Git's order; returns how many entries that took, directories included.
+    fn walk(
+        self,
+        old: Option<Oid>,
+        new: Option<Oid>,
+        seen: &mut dyn FnMut(&Id, Side, Side),
+        found: &mut dyn FnMut(WantChange),
+    ) -> Result<usize, RenderError> {
+        let (trees, source) = (self.trees, self.path);
+        let mut visit = Changes { plain: self, seen, found };
+        diff::<Fail>(trees, old, new, &mut visit).map_err(|fail| fail.at(source))?;
+        Ok(visit.plain.entries)
+    }
+
     fn want(&mut self, path: &[u8], side: Side) -> Result<Option<Want>, RenderError> {
         let Some((kind, oid)) = side else { return Ok(None) };
-        let origin = self.origin(path);
-        let at = |problem| RenderError { path: origin.clone(), problem };
-        holdable(path).map_err(at)?;
-        let fact = self.fact(kind, oid).map_err(at)?;
         let id = identity(path);
-        let nature = Nature {
-            identity: Some(self.kinds[usize::from(kind == Kind::Link)].clone()),
+        let fact = holdable(path).and_then(|()| self.fact(kind, oid, &id));
+        let fact = fact.map_err(|problem| RenderError { path: self.origin(path), problem })?;
+        let nature = self.natures.get(NatureRef {
+            identity: Some(if kind == Kind::Link { "link" } else { "file" }),
             vitals: fact.vitals,
-            group: self.group(id.as_str()),
+            group: id.as_str().split_once('/').map(|(group, _)| group),
             protected: self.rules.is_protected(id.as_str()),
             access_control: self.rules.is_access_control(id.as_str()),
             essence: None,
             stem: None,
-        };
-        Ok(Some(Want { id, digest: fact.digest, nature, rank: 0, origin }))
+        });
+        Ok(Some(Want { id, digest: fact.digest, nature, rank: 0, origin: None }))
     }
 
     /// Spells a path as the repository has it.
@@ -118,20 +186,35 @@ impl<'a> Plain<'a> {
         if self.path.is_empty() { show(path) } else { show(&[self.path, b"/", path].concat()) }
     }
 
-    /// The first directory below the path; files come in order, so that the last one's group is often this one's.
-    fn group(&mut self, id: &str) -> Option<Arc<str>> {
-        let (first, _) = id.split_once('/')?;
-        if self.group.as_deref() != Some(first) {
-            self.group = Some(first.into());
-        }
-        self.group.clone()
+    /// Knows what was rendered last.
+    pub(super) fn after(mut self, last: Option<Arc<Desired>>) -> Self {
+        self.last = last;
+        self
     }
 
-    fn fact(&self, kind: Kind, oid: Oid) -> Result<Fact, Problem> {
+    /// A file's digest is of what it holds and may do: where it is the same as in the last rendering, so is the file.
+    fn same_as_last(&self, kind: Kind, oid: Oid, id: &Id) -> Option<Fact> {
+        let executable = match kind {
+            Kind::File => false,
+            Kind::Executable => true,
+            Kind::Link | Kind::Tree | Kind::Submodule => return None,
+        };
+        let want = self.last.as_ref()?.get(id)?;
+        let digest = file_digest(executable, oid.as_bytes());
+        (want.digest == digest).then(|| Fact { digest, vitals: want.nature.vitals })
+    }
+
+    fn fact(&self, kind: Kind, oid: Oid, id: &Id) -> Result<Fact, Problem> {
         if let Some(fact) = self.facts.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(oid, kind)) {
             return Ok(fact.clone());
         }
+        if let Some(fact) = self.same_as_last(kind, oid, id) {
+            return Ok(fact);
+        }
         let fact = self.learn(kind, oid)?;
+        if !self.keeps {
+            return Ok(fact);
+        }
         let mut facts = self.facts.0.lock().unwrap_or_else(PoisonError::into_inner);
         if facts.len() >= FACTS_MAX {
             facts.clear();
@@ -192,8 +275,8 @@ impl<'a> Plain<'a> {
 
 struct Changes<'a, 'b> {
     plain: Plain<'a>,
-    changes: Vec<WantChange>,
     seen: &'b mut dyn FnMut(&Id, Side, Side),
+    found: &'b mut dyn FnMut(WantChange),
 }
 
 impl Visit<Fail> for Changes<'_, '_> {
@@ -213,7 +296,7 @@ impl Visit<Fail> for Changes<'_, '_> {
         let after = self.plain.want(path, new).map_err(Fail::At)?;
         let id = identity(path);
         (self.seen)(&id, old, new);
-        self.changes.push(WantChange { id, old: before, new: after });
+        (self.found)(WantChange { id, old: before, new: after });
         Ok(())
     }
 

@@ -79,7 +79,7 @@ impl Secrets<'_> {
             return Err(failed("it is another object once it is decrypted".to_owned()));
         }
         // Nothing of what is remembered or shown may be a digest of the secret.
-        let nature = Nature { essence: None, ..opened.nature };
+        let nature = Nature { essence: None, ..(*opened.nature).clone() }.into();
         let opened = Object { digest: object.digest, nature, secret: true, ..opened };
         let mut known = known();
         if known.len() >= DECRYPTED_MAX {

@@ -120,11 +120,11 @@ fn every_file_is_a_want_sorted_by_identity() {
         ]),
     )]));
     let desired = plain("./etc/").render(&memory, &commit).unwrap();
-    assert_eq!(names(&desired.wants), ["a.conf", "a/b", "link", "nginx/empty", "nginx/nginx.conf"]);
-    let [script, b, link, empty, conf] = desired.wants.as_slice() else { panic!("five") };
+    assert_eq!(names(desired.wants()), ["a.conf", "a/b", "link", "nginx/empty", "nginx/nginx.conf"]);
+    let [script, b, link, empty, conf] = desired.wants() else { panic!("five") };
     assert_eq!(script.nature.vitals, Vitals::CONTENT.with(Vitals::EXECUTABLE));
     assert_eq!((script.nature.identity.as_deref(), script.nature.group.as_deref()), (Some("file"), None));
-    assert_eq!((b.nature.group.as_deref(), b.origin.as_ref()), (Some("a"), "etc/a/b"));
+    assert_eq!((b.nature.group.as_deref(), b.origin.as_ref()), (Some("a"), None));
     assert_eq!((link.digest, link.nature.identity.as_deref()), (link_digest(b"a.conf"), Some("link")));
     assert_eq!(empty.nature.vitals, Vitals::default());
     assert_eq!(conf.nature.vitals, Vitals::CONTENT);
@@ -137,8 +137,8 @@ fn digests_tell_content_mode_and_kind() {
     let commit = memory.commit(&tree([("f", file("x")), ("x", Node::Blob(Kind::Executable, b"x"))]));
     let desired = plain(".").render(&memory, &commit).unwrap();
     let (_, oid) = memory.add(&file("x"));
-    assert_eq!(desired.wants[0].digest, file_digest(false, oid.as_bytes()));
-    assert_eq!(desired.wants[1].digest, file_digest(true, oid.as_bytes()));
+    assert_eq!(desired.wants()[0].digest, file_digest(false, oid.as_bytes()));
+    assert_eq!(desired.wants()[1].digest, file_digest(true, oid.as_bytes()));
 }
 
 #[test]
@@ -147,7 +147,8 @@ fn what_is_protected_and_what_is_access_control_is_marked() {
     let commit =
         memory.commit(&tree([("sudoers.d", tree([("ops", file("x"))])), ("motd", file("x")), ("fstab", file("x"))]));
     let desired = plain(".").render(&memory, &commit).unwrap();
-    let marks = desired.wants.iter().map(|want| (want.id.as_str(), want.nature.protected, want.nature.access_control));
+    let marks =
+        desired.wants().iter().map(|want| (want.id.as_str(), want.nature.protected, want.nature.access_control));
     assert_eq!(
         marks.collect::<Vec<_>>(),
         [("fstab", true, false), ("motd", false, false), ("sudoers.d/ops", true, true)]
@@ -165,7 +166,7 @@ fn what_freezes_is_never_rendered() {
     ]));
     let renderer = plain(".");
     let desired = renderer.render(&memory, &commit).unwrap();
-    assert_eq!(names(&desired.wants), ["docs/.holdfast", "docs/freeze.md", "freezer"]);
+    assert_eq!(names(desired.wants()), ["docs/.holdfast", "docs/freeze.md", "freezer"]);
     for id in ["FREEZE", "freeze.d/x"] {
         assert_eq!(renderer.content(&memory, &commit, &Id::new(id)).unwrap_err().problem, Problem::NotWanted);
     }
@@ -227,8 +228,8 @@ fn names_that_do_not_print_are_spelt() {
     let commit = memory.commit(&Node::Tree(vec![(b"a\\b\xff\n".as_slice(), file("x"))]));
     let renderer = plain(".");
     let desired = renderer.render(&memory, &commit).unwrap();
-    assert_eq!(names(&desired.wants), ["a\\x5cb\\xff\\x0a"]);
-    let content = renderer.content(&memory, &commit, &desired.wants[0].id).unwrap();
+    assert_eq!(names(desired.wants()), ["a\\x5cb\\xff\\x0a"]);
+    let content = renderer.content(&memory, &commit, &desired.wants()[0].id).unwrap();
     assert_eq!(content, Content::File { bytes: b"x".to_vec(), executable: false });
 }
 
@@ -311,6 +312,52 @@ fn changes_are_what_two_renders_differ_in_and_cost_no_more() {
     for change in &changes {
         assert_eq!((before.get(&change.id), after.get(&change.id)), (change.old.as_ref(), change.new.as_ref()));
     }
+}
+
+#[test]
+fn a_commit_is_rendered_onto_the_one_before_and_is_what_a_whole_rendering_has() {
+    let mut memory = Memory::default();
+    let many: Vec<String> = (0..50).map(|n| format!("f{n:02}")).collect();
+    let same = || Node::Tree(many.iter().map(|name| (name.as_bytes(), file("s"))).collect());
+    let link = || Node::Blob(Kind::Link, b"a".as_slice());
+    let trees = [
+        tree([("a", file("1")), ("b", tree([("x", file("1")), ("y", file("2"))])), ("same", same())]),
+        tree([("a", file("2")), ("b", file("1")), ("b.c", file("1")), ("same", same())]),
+        tree([("a", link()), ("a.b", file("1")), ("b", tree([("z", file("2"))])), ("same", same())]),
+        tree([("FREEZE", file("1")), ("same", same()), ("zz", file("1"))]),
+        tree([("b", tree([("x", file("1")), ("y", file("2"))])), ("same", same())]),
+    ];
+    let commits: Vec<_> = trees.into_iter().map(|app| memory.commit(&tree([("app", app)]))).collect();
+    let renderer = plain("app");
+    renderer.render(&memory, &commits[0]).unwrap();
+    for commit in &commits {
+        let before = memory.reads.get();
+        let onto = renderer.render(&memory, commit).unwrap();
+        assert!(memory.reads.get() - before < 20, "{} reads", memory.reads.get() - before);
+        assert_eq!(onto, plain("app").render(&memory, commit).unwrap());
+    }
+    let bad = memory.commit(&tree([("app", tree([(".holdfast", file("1")), ("same", same())]))]));
+    let why = |renderer: &Renderer| renderer.render(&memory, &bad).unwrap_err().to_string();
+    assert_eq!(why(&renderer), why(&plain("app")));
+}
+
+#[test]
+fn a_commit_that_crosses_the_limit_of_entries_little_by_little_is_refused_as_a_whole_one_is() {
+    let mut memory = Memory::default();
+    let names: Vec<String> = (0..12).map(|n| format!("f{n:02}")).collect();
+    let app = |count| Node::Tree(names.iter().take(count).map(|name| (name.as_bytes(), file("s"))).collect());
+    let commits: Vec<_> = (8..=12).map(|count| memory.commit(&tree([("app", app(count))]))).collect();
+    let limits = || Limits { entries: 11, ..Limits::default() };
+    let renderer = Renderer::new(Render::Plain, "app", limits()).unwrap();
+    for commit in &commits {
+        let whole = Renderer::new(Render::Plain, "app", limits()).unwrap().render(&memory, commit);
+        assert_eq!(
+            renderer.render(&memory, commit).map_err(|error| error.to_string()),
+            whole.map_err(|error| error.to_string())
+        );
+    }
+    assert!(renderer.render(&memory, &commits[2]).is_ok(), "ten files and their folder");
+    assert!(renderer.render(&memory, &commits[3]).is_err());
 }
 
 #[test]
@@ -453,16 +500,16 @@ fn of_manifests_each_object_is_a_want_and_other_files_are_none_of_ours() {
         ]),
     )]));
     let desired = manifests().render(&memory, &commit).unwrap();
-    assert_eq!(names(&desired.wants), ["/ConfigMap/default/a", "/ConfigMap/default/b", "/Namespace//c"]);
-    assert_eq!(&*desired.wants[0].origin, "apps/both.yaml");
+    assert_eq!(names(desired.wants()), ["/ConfigMap/default/a", "/ConfigMap/default/b", "/Namespace//c"]);
+    assert_eq!(desired.wants()[0].origin.as_deref(), Some("apps/both.yaml"));
     let Content::Object { json, digest, secret: false } =
-        manifests().content(&memory, &commit, &desired.wants[0].id).unwrap()
+        manifests().content(&memory, &commit, &desired.wants()[0].id).unwrap()
     else {
         panic!("it is an object")
     };
-    assert_eq!((digest, crate::manifest::digest(&json)), (desired.wants[0].digest, digest));
+    assert_eq!((digest, crate::manifest::digest(&json)), (desired.wants()[0].digest, digest));
     let elsewhere = manifests().with_namespace(Some("shop")).render(&memory, &commit).unwrap();
-    assert_eq!(elsewhere.wants[0].id.as_str(), "/ConfigMap/shop/a");
+    assert_eq!(elsewhere.wants()[0].id.as_str(), "/ConfigMap/shop/a");
 }
 
 #[test]
@@ -498,5 +545,5 @@ fn two_files_that_declare_one_object_do_not_render() {
     let commit = memory.commit(&tree([("apps", tree([("values.yaml", file("a: 1\n"))]))]));
     let error = manifests().render(&memory, &commit).unwrap_err().to_string();
     assert!(error.contains("apps/values.yaml") && error.contains("apiVersion"), "{error}");
-    assert_eq!(manifests().lenient().render(&memory, &commit).unwrap().wants.len(), 0);
+    assert_eq!(manifests().lenient().render(&memory, &commit).unwrap().wants().len(), 0);
 }

@@ -56,7 +56,7 @@ fn a_kustomization_is_built_with_its_bases_and_only_they_are_inputs() {
     let commit = memory.commit(&overlay(&x, OVERLAY));
     let renderer = kustomize("prod");
     let desired = renderer.render(&memory, &commit).unwrap();
-    assert_eq!(names(&desired.wants), ["/ConfigMap/shop/prod-m"]);
+    assert_eq!(names(desired.wants()), ["/ConfigMap/shop/prod-m"]);
     let changed = memory.commit(&overlay(&y, OVERLAY));
     let changes = renderer.changes(&memory, &commit, &changed).unwrap();
     assert_eq!(changes.iter().map(|change| change.id.as_str()).collect::<Vec<_>>(), ["/ConfigMap/shop/prod-m"]);
@@ -108,7 +108,7 @@ fn a_program_sees_nothing_of_the_machine() {
     let mut memory = Memory::default();
     let chart = chart("{{ .Files.Get \"/etc/passwd\" }}{{ .Files.Get \"../../../etc/passwd\" }}", "");
     let commit = memory.commit(&chart);
-    assert_eq!(helm(&[]).render(&memory, &commit).unwrap().wants.len(), 0);
+    assert_eq!(helm(&[]).render(&memory, &commit).unwrap().wants().len(), 0);
     // Whatever a template or a plug-in could make the program read, it is not there.
     let dir = tempfile::tempdir().unwrap();
     let arguments = ["template", "web", "/etc"].map(Into::into);
@@ -145,12 +145,12 @@ fn a_chart_is_rendered_with_its_values_and_a_version_alone_is_inert() {
     let commit = memory.commit(&chart(TEMPLATE, "a: prod\n"));
     let renderer = helm(&["../env/prod.yaml"]);
     let desired = renderer.render(&memory, &commit).unwrap();
-    assert_eq!(names(&desired.wants), ["/ConfigMap/shop/web"]);
-    let Content::Object { json, .. } = renderer.content(&memory, &commit, &desired.wants[0].id).unwrap() else {
+    assert_eq!(names(desired.wants()), ["/ConfigMap/shop/web"]);
+    let Content::Object { json, .. } = renderer.content(&memory, &commit, &desired.wants()[0].id).unwrap() else {
         panic!()
     };
     assert!(String::from_utf8(json).unwrap().contains(r#""a":"prod""#));
-    assert!(desired.wants[0].nature.essence.is_some());
+    assert!(desired.wants()[0].nature.essence.is_some());
     let outside = helm(&["../../x.yaml"]).render(&memory, &commit).unwrap_err().to_string();
     assert!(outside.contains("nothing is fetched from elsewhere"), "{outside}");
 }
@@ -204,14 +204,14 @@ fn what_sops_encrypted_is_decrypted_in_memory_and_named_by_what_is_committed() {
     let sops = Sops { program: program("sops"), age_key_file: key };
     let renderer = renderer(Render::Plain, "apps").with_sops(Some(sops));
     let desired = renderer.render(&memory, &commit).unwrap();
-    assert_eq!(names(&desired.wants), ["/ConfigMap/shop/m", "/Secret/shop/s"]);
+    assert_eq!(names(desired.wants()), ["/ConfigMap/shop/m", "/Secret/shop/s"]);
     let Content::Object { json, digest, secret: true } =
-        renderer.content(&memory, &commit, &desired.wants[1].id).unwrap()
+        renderer.content(&memory, &commit, &desired.wants()[1].id).unwrap()
     else {
         panic!()
     };
     let text = String::from_utf8(json.clone()).unwrap();
     assert!(text.contains(r#""pin":"Zm91cg==""#) && !text.contains("sops"), "{text}");
-    assert_eq!(digest, desired.wants[1].digest);
+    assert_eq!(digest, desired.wants()[1].digest);
     assert_ne!(digest, crate::manifest::digest(&json), "the digest tells nothing of the secret");
 }

@@ -66,11 +66,10 @@ impl Ledger {
             if facts.is_empty() && notices.is_empty() {
                 return Ok(found);
             }
-            let rows = facts.iter().map(to_json).collect::<Result<Vec<_>, _>>().map_err(sorted)?;
             // From here on memory is ahead of the disk, until the COMMIT or the reading back, even through a panic.
             stale.insert(app.to_owned());
             let write = Write { app, row, at: MachineClock::wall().as_millisecond(), keep: *keep };
-            match write.all(tx, facts, &rows, state, notices) {
+            match write.all(tx, facts, state, notices) {
                 Ok(()) => {
                     stale.remove(app);
                     Ok(state.seq)
@@ -111,14 +110,7 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn all(
-        self,
-        tx: Transaction<'_>,
-        facts: &[Fact],
-        rows: &[String],
-        state: &mut State,
-        notices: &[Notice],
-    ) -> rusqlite::Result<()> {
+    fn all(self, tx: Transaction<'_>, facts: &[Fact], state: &mut State, notices: &[Notice]) -> rusqlite::Result<()> {
         let first = state.seq;
         let changes = Changes::fold(facts, state);
         let mut row = match self.row {
@@ -134,8 +126,10 @@ impl Write<'_> {
         ))?;
         let mut journal =
             tx.prepare_cached("INSERT INTO journal (app, seq, at, kind, json) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-        for (seq, json) in (first + 1..).zip(rows) {
-            journal.execute((row.no, int(seq), self.at, kind_of(json), json))?;
+        // One text at a time: of a hundred thousand facts, all would be a hundred megabytes.
+        for (seq, fact) in (first + 1..).zip(facts) {
+            let json = to_json(fact)?;
+            journal.execute((row.no, int(seq), self.at, kind_of(&json), &json))?;
         }
         drop(journal);
         if let Some(last) = state.seq.checked_sub(self.keep) {

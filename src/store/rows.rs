@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::core::commit::CommitId;
-use crate::core::resource::{Digest, Id, Nature, Vitals};
+use crate::core::resource::{Digest, Id, NatureRef, Natures, Vitals, told};
 use crate::core::state::{Accepted, OpState, Purpose, Resource, RolloutOp};
 
 /// Reads an unsigned number that was stored as SQLite's signed one.
@@ -75,35 +75,36 @@ impl<'c> ResourceWriter<'c> {
             return Ok(());
         };
         // No `..`: what is added to these types must be added here.
-        let Accepted { desired, live, commit, origin, nature, created, rank } = accepted;
-        let Nature { identity, vitals, group, protected, access_control, essence, stem } = nature;
-        let flags = if *protected { PROTECTED } else { 0 } | if *access_control { ACCESS_CONTROL } else { 0 };
+        let Accepted { desired, live, commit, origin, nature, created, rank } = &**accepted;
+        let NatureRef { identity, vitals, group, protected, access_control, essence, stem } = nature.borrowed();
+        let flags = if protected { PROTECTED } else { 0 } | if access_control { ACCESS_CONTROL } else { 0 };
         self.put.execute(params![
             self.app,
             id.as_str(),
             desired.as_bytes(),
             live.as_bytes(),
             (self.base.as_ref() != Some(commit)).then_some(commit.as_str()),
-            &**origin,
+            origin.as_deref(),
             created.map(|created| created.to_string()),
             rank,
-            identity.as_deref(),
+            identity,
             vitals.0,
-            group.as_deref(),
+            group,
             flags,
             essence.as_ref().map(Digest::as_bytes),
-            stem.as_deref(),
+            stem,
             trouble,
         ])?;
         Ok(())
     }
 }
 
-/// Shares equal texts: a hundred thousand resources have a few commits and groups, mostly the same as the one before.
+/// Shares what is equal: a hundred thousand resources have a few commits and natures, mostly the same as the one before.
 #[derive(Default)]
 struct Interner {
     all: HashSet<Arc<str>>,
     last: Option<Arc<str>>,
+    natures: Natures,
 }
 
 impl Interner {
@@ -134,13 +135,19 @@ pub(super) fn read_resources(
     while let Some(row) = rows.next()? {
         let id = Id::new(row.get_ref(0)?.as_str()?);
         let trouble = row.get_ref(13)?.as_str_or_null()?.map(from_json).transpose()?;
-        all.push((id, Resource { accepted: read_accepted(row, base, &mut shared)?, trouble }));
+        let accepted = read_accepted(row, &id, base, &mut shared)?.map(Arc::new);
+        all.push((id, Resource { accepted, trouble }));
     }
     // Sorted already, so the map is built in one pass.
     Ok(all.into_iter().collect())
 }
 
-fn read_accepted(row: &Row<'_>, base: Option<&CommitId>, shared: &mut Interner) -> rusqlite::Result<Option<Accepted>> {
+fn read_accepted(
+    row: &Row<'_>,
+    id: &Id,
+    base: Option<&CommitId>,
+    shared: &mut Interner,
+) -> rusqlite::Result<Option<Accepted>> {
     let Some(desired) = digest(row, 1)? else { return Ok(None) };
     let live = digest(row, 2)?.ok_or_else(|| damaged("a live digest is missing"))?;
     let commit = match row.get_ref(3)?.as_str_or_null()? {
@@ -149,16 +156,16 @@ fn read_accepted(row: &Row<'_>, base: Option<&CommitId>, shared: &mut Interner) 
     };
     let created = row.get_ref(5)?.as_str_or_null()?.map(|text| text.parse().map_err(damaged)).transpose()?;
     let flags = row.get_ref(10)?.as_i64()?;
-    let nature = Nature {
-        identity: row.get_ref(7)?.as_str_or_null()?.map(|text| shared.get(text)),
+    let nature = shared.natures.get(NatureRef {
+        identity: row.get_ref(7)?.as_str_or_null()?,
         vitals: Vitals(row.get(8)?),
-        group: row.get_ref(9)?.as_str_or_null()?.map(|text| shared.get(text)),
+        group: row.get_ref(9)?.as_str_or_null()?,
         protected: flags & PROTECTED != 0,
         access_control: flags & ACCESS_CONTROL != 0,
         essence: digest(row, 11)?,
-        stem: row.get_ref(12)?.as_str_or_null()?.map(Arc::from),
-    };
-    let origin = row.get_ref(4)?.as_str()?.into();
+        stem: row.get_ref(12)?.as_str_or_null()?,
+    });
+    let origin = told(row.get_ref(4)?.as_str_or_null()?.map(Arc::from), id);
     Ok(Some(Accepted { desired, live, commit, origin, nature, created, rank: row.get(6)? }))
 }
 

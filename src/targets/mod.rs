@@ -37,17 +37,9 @@ use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Observed};
 use crate::core::spelling::file_digest;
 use crate::core::write::{Outcome, WriteOp};
 
+pub use crate::core::resource::Expect;
 pub use directory::Recovery;
 pub use wake::WatchState;
-
-/// One resource that an observation must answer for: everything desired or accepted.
-#[derive(Clone, Copy, Debug)]
-pub struct Expect<'a> {
-    /// Which resource.
-    pub id: &'a Id,
-    /// The accepted live digest, if any. A cache's word that differs from it is not taken: the resource is read again.
-    pub digest: Option<Digest>,
-}
 
 /// One operation that is only tried.
 #[derive(Clone, Debug)]

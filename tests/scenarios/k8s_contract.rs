@@ -108,7 +108,7 @@ impl Bench {
             to: Some(here.digest),
             was: None,
             source: None,
-            nature: Nature::default(),
+            nature: Nature::default().into(),
             force: true,
             weight: 1,
             rank: 0,

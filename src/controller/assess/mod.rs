@@ -9,7 +9,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,7 +30,7 @@ use crate::core::ledger::Fact;
 use crate::core::plan::{Details, Plan};
 use crate::core::reason::Reason;
 use crate::core::rehearse;
-use crate::core::resource::{Desired, Digest, Id, Live, Observed};
+use crate::core::resource::{Desired, Digest, Expect, Live, Observed};
 use crate::core::state::{Governing, Identity, LatchName, Purpose, State};
 use crate::core::weaken::{self, Weakened};
 
@@ -265,18 +265,21 @@ pub(super) fn commit(ledger: &mut impl Ledger, state: &mut State, facts: &[Fact]
 }
 
 fn observe(read: &mut impl Read, state: &State, rendered: &Rendered) -> Observed {
-    let mut expect: BTreeMap<&Id, Option<Digest>> = BTreeMap::new();
+    let wants = match rendered {
+        Rendered::Desired(desired) => desired.wants(),
+        Rendered::Missing(_) | Rendered::Broken(_) => &[],
+    };
+    let mut expect = Vec::with_capacity(wants.len().max(state.resources.len()));
+    let mut wants = wants.iter().map(|want| &want.id).peekable();
     for (id, resource) in &state.resources {
-        if let Some(accepted) = &resource.accepted {
-            expect.insert(id, Some(accepted.live));
+        let Some(accepted) = resource.accepted.as_deref() else { continue };
+        while let Some(new) = wants.next_if(|want| *want < id) {
+            expect.push(Expect { id: new, digest: None });
         }
+        wants.next_if_eq(&id);
+        expect.push(Expect { id, digest: Some(&accepted.live) });
     }
-    if let Rendered::Desired(desired) = rendered {
-        for want in &desired.wants {
-            expect.entry(&want.id).or_default();
-        }
-    }
-    let expect: Vec<_> = expect.into_iter().collect();
+    expect.extend(wants.map(|id| Expect { id, digest: None }));
     read.observe(&expect)
 }
 

@@ -116,7 +116,7 @@ fn contributors_alone(
         // No commit asks for it.
         return Ok(Vec::new());
     }
-    let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+    let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
     match accepted.map(|accepted| accepted.commit.clone()).or_else(|| state.app.converged.clone()) {
         Some(base) => read.contributors(&base, reads.tip.as_ref().map_err(Clone::clone)?, &op.id),
         None => {

@@ -32,9 +32,13 @@ pub fn along<'a>(
     guards: &Guards,
 ) -> Vec<CommitEffect> {
     let (mut had, mut groups) = (0, BTreeMap::new());
-    if let Rendered::Desired(desired) = read.render(base) {
-        groups = limits::group_counts(desired.wants.iter().map(|want| want.nature.group.as_ref()));
-        had = u32::try_from(desired.wants.len()).unwrap_or(u32::MAX);
+    let mut commits = commits.into_iter().peekable();
+    // Of nothing to measure, nothing is counted: what is desired may be a hundred thousand resources.
+    if let Rendered::Desired(desired) = read.render(base)
+        && commits.peek().is_some()
+    {
+        groups = limits::group_counts(desired.wants().iter().map(|want| want.nature.group.as_ref()));
+        had = u32::try_from(desired.wants().len()).unwrap_or(u32::MAX);
     }
     let mut measure = Measure::new(guards.clone(), had, groups);
     let mut before = base.clone();

@@ -74,7 +74,7 @@ pub(super) fn remember(
         }
     }
     let confirmed = comparison.confirmed.iter();
-    facts.extend(confirmed.map(|(id, now)| Fact::Accepted { id: id.clone(), accepted: Box::new(now.clone()) }));
+    facts.extend(confirmed.map(|(id, now)| Fact::Accepted { id: id.clone(), accepted: now.clone() }));
     facts.extend(comparison.undrifted.iter().map(|id| Fact::Undrifted { id: id.clone() }));
     let now = state.now();
     for (id, resource) in &state.resources {

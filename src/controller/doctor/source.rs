@@ -125,7 +125,7 @@ pub(super) fn source(app: &Application, looked: &Looked, notes: &mut Notes<'_>) 
         }
     };
     match renderer.render(snapshot, tip) {
-        Ok(desired) if desired.wants.is_empty() => {
+        Ok(desired) if desired.wants().is_empty() => {
             notes.problem(
                 place,
                 format!("{path} holds nothing that could be desired"),
@@ -133,8 +133,8 @@ pub(super) fn source(app: &Application, looked: &Looked, notes: &mut Notes<'_>) 
             );
         }
         Ok(desired) => {
-            notes.ok(place, format!("{path} renders to {} resources", desired.wants.len()));
-            wanted.extend(desired.wants.iter().map(|want| want.id.clone()));
+            notes.ok(place, format!("{path} renders to {} resources", desired.wants().len()));
+            wanted.extend(desired.wants().iter().map(|want| want.id.clone()));
         }
         Err(error) if error.is_path_missing() => {
             notes.problem(place, format!("there is no {path} at {}", tip.short()), "correct `source.path`");

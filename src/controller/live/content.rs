@@ -62,7 +62,7 @@ impl Live {
                 details.insert(op.id.clone(), self.renderer.field_changes(Some(&before), Some(&after), &op.id));
                 continue;
             }
-            let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+            let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
             let in_sync =
                 accepted.is_some_and(|accepted| op.from.as_ref().is_some_and(|(live, _)| *live == accepted.live));
             let before = match accepted.filter(|_| in_sync) {

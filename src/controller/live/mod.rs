@@ -43,7 +43,7 @@ use crate::core::pace;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
 use crate::core::rehearse::Rehearsals;
-use crate::core::resource::{Anchor, AnchorSeen, Digest, Id, Observed};
+use crate::core::resource::{Anchor, AnchorSeen, Expect, Id, Observed};
 use crate::core::state::State;
 use crate::core::write::Outcome;
 use crate::git::{Mirror, Remote, Snapshot};
@@ -155,7 +155,7 @@ impl Read for Live {
         self.rehearse_ops(ops)
     }
 
-    fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed {
+    fn observe(&mut self, expect: &[Expect<'_>]) -> Observed {
         self.observe_target(expect)
     }
 

@@ -7,10 +7,10 @@ use crate::clock::MachineClock;
 use crate::controller::edges::Unclaimed;
 use crate::core::op::Op;
 use crate::core::rehearse::{Key, Rehearsal, Rehearsals};
-use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Live as Seen, Observed};
+use crate::core::resource::{Anchor, AnchorSeen, Expect, Health, Id, Live as Seen, Observed};
 use crate::core::write::Outcome;
 use crate::crash;
-use crate::targets::{Expect, Healthy, Tried, Watcher};
+use crate::targets::{Healthy, Tried, Watcher};
 
 impl Live {
     /// Reads the target's anchor alone, fresh.
@@ -53,9 +53,8 @@ impl Live {
     }
 
     /// Observes what is asked for, with the live digest that was accepted.
-    pub(super) fn observe_target(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed {
-        let expect: Vec<Expect<'_>> = expect.iter().map(|(id, digest)| Expect { id, digest: *digest }).collect();
-        let mut observed = self.target.observe(&expect, MachineClock::wall());
+    pub(super) fn observe_target(&mut self, expect: &[Expect<'_>]) -> Observed {
+        let mut observed = self.target.observe(expect, MachineClock::wall());
         if MachineClock::is_shifted() {
             // The kernel stamps changes by its own clock, which a shifted one cannot be compared with.
             for (_, live) in &mut observed.seen {

@@ -28,7 +28,7 @@ pub fn thing(number: usize, content: u32) -> Thing {
         access_control: number % 13 == 5,
         ..Nature::default()
     };
-    Thing { content, nature, sick: false }
+    Thing { content, nature: Arc::new(nature), sick: false }
 }
 
 /// Makes a first tree.
@@ -140,7 +140,7 @@ impl World {
                             if let Some(thing) = tree.get_mut(at) {
                                 thing.content = content;
                                 thing.sick = false;
-                                thing.nature.vitals = Vitals::CONTENT;
+                                Arc::make_mut(&mut thing.nature).vitals = Vitals::CONTENT;
                             }
                         }
                         _ => {}
@@ -185,7 +185,7 @@ impl World {
             Change::Hollow => {
                 for _ in 0..=self.number(3) {
                     if let Some(thing) = ids.get(self.number(size)).and_then(|id| tree.get_mut(id)) {
-                        (thing.content, thing.nature.vitals) = (0, Vitals::default());
+                        (thing.content, Arc::make_mut(&mut thing.nature).vitals) = (0, Vitals::default());
                     }
                 }
             }
@@ -195,7 +195,7 @@ impl World {
                     if !tree.contains_key(&id(to))
                         && let Some(mut old) = tree.remove(&id(from))
                     {
-                        old.nature.group = thing(to, 0).nature.group;
+                        Arc::make_mut(&mut old.nature).group = thing(to, 0).nature.group.clone();
                         tree.insert(id(to), old);
                     }
                 }

@@ -18,7 +18,7 @@ use crate::core::guards::TrustPolicy;
 use crate::core::op::{Op, Verb};
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
-use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Live, Observed, Touch};
+use crate::core::resource::{Anchor, AnchorSeen, Expect, Health, Id, Live, Observed, Touch};
 use crate::core::state::State;
 use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
@@ -130,7 +130,7 @@ impl Read for SimEdges {
         Details::new()
     }
 
-    fn observe(&mut self, expect: &[(&Id, Option<Digest>)]) -> Observed {
+    fn observe(&mut self, expect: &[Expect<'_>]) -> Observed {
         let mut world = self.enter("observe");
         let faults = world.faults;
         let mut observed = Observed { anchor: world.targets[self.app].seen(), ..Observed::default() };
@@ -146,7 +146,7 @@ impl Read for SimEdges {
         world.seen(self.pid, self.app).anchor = Some(observed.anchor.clone());
         let objects: Rc<BTreeMap<Id, Object>> = Rc::new(world.targets[self.app].objects.clone());
         let now = world.now;
-        for (id, _) in expect {
+        for Expect { id, .. } in expect {
             if world.random.chance(faults.unread) {
                 world.count("a resource is not read");
                 world.seen(self.pid, self.app).unread.insert((*id).clone());

@@ -180,7 +180,7 @@ impl World {
     fn check_content(&mut self, store: usize, app: usize, credit: &Credit) {
         let op = &credit.op;
         let state = self.durable(store, app);
-        let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_ref());
+        let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
         let accepted = accepted.map(|accepted| accepted.desired);
         let wanted: Rc<Tree> = match credit.purpose {
             Purpose::Promote => {
@@ -217,7 +217,7 @@ impl World {
         let object = self.seen(pid, app).objects.get(&op.id).cloned();
         let state = self.durable(store, app);
         let resource = state.resources.get(&op.id).cloned().unwrap_or_default();
-        let by_target = resource.accepted.as_ref().is_some_and(|accepted| accepted.nature.protected);
+        let by_target = resource.accepted.as_deref().is_some_and(|accepted| accepted.nature.protected);
         let protected = guards.protected.iter().any(|pattern| glob::matches(pattern, op.id.as_str()))
             || (guards.protected_defaults && by_target);
         let approved = self.approved_op(store, app, op);
@@ -225,11 +225,11 @@ impl World {
             self.broken("protected", format!("{} is removed or replaced unapproved", op.id));
         }
         let held = credit.held;
-        let differs = resource.accepted.as_ref().map(|accepted| accepted.live) != object.as_ref().map(|o| o.digest);
+        let differs = resource.accepted.as_deref().map(|accepted| accepted.live) != object.as_ref().map(|o| o.digest);
         let emergency = differs
             && resource.accepted.is_some()
             && object.as_ref().is_some_and(|object| object.touch.interactive)
-            && !resource.accepted.as_ref().is_some_and(|accepted| accepted.nature.access_control);
+            && !resource.accepted.as_deref().is_some_and(|accepted| accepted.nature.access_control);
         if (held && differs || emergency) && !approved {
             let why = if held { "held" } else { "changed by a person" };
             self.broken("emergency", format!("{} is written although {why}", op.id));

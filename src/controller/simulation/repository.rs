@@ -29,7 +29,7 @@ pub struct Thing {
     /// Its content.
     pub content: u32,
     /// What the rules need to know of it.
-    pub nature: Nature,
+    pub nature: Arc<Nature>,
     /// Whether it does not work once written.
     pub sick: bool,
 }
@@ -347,7 +347,7 @@ impl Repository {
     /// Compares what two commits want of an application.
     pub fn changes(&self, old: &CommitId, new: &CommitId, app: usize) -> Result<Vec<WantChange>, Arc<str>> {
         let side = |id: &CommitId| match self.render(id, app) {
-            Rendered::Desired(desired) => Ok(desired.wants.clone()),
+            Rendered::Desired(desired) => Ok(desired.wants().to_vec()),
             Rendered::Missing(_) => Ok(Vec::new()),
             Rendered::Broken(why) => Err(why),
         };
@@ -420,8 +420,8 @@ fn render(source: &Source) -> Rendered {
         digest: thing.digest(),
         nature: thing.nature.clone(),
         rank: 0,
-        origin: format!("deploy/{id}").into(),
+        origin: Some(format!("deploy/{id}").into()),
     };
     let wants = tree.iter().map(want).collect();
-    Rendered::Desired(Arc::new(Desired { inputs: Digest::of_parts([b"inputs"]), wants }))
+    Rendered::Desired(Arc::new(Desired::new(Digest::of_parts([b"inputs"]), wants)))
 }

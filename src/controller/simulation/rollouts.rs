@@ -68,7 +68,7 @@ impl World {
         let (mut changed, mut deleted) = (0, 0);
         for (id, resource) in &state.resources {
             let Some(accepted) =
-                resource.accepted.as_ref().filter(|known| !guards.protects(id, known.nature.protected))
+                resource.accepted.as_deref().filter(|known| !guards.protects(id, known.nature.protected))
             else {
                 continue;
             };

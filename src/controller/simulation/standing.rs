@@ -101,7 +101,7 @@ impl World {
         let state = self.durable(store, app);
         let is_wanted = |(id, resource): (&crate::core::resource::Id, &crate::core::state::Resource)| {
             let wanted = tree.get(id).map(super::repository::Thing::digest);
-            resource.accepted.as_ref().is_none_or(|accepted| Some(accepted.desired) == wanted)
+            resource.accepted.as_deref().is_none_or(|accepted| Some(accepted.desired) == wanted)
         };
         if !state.resources.iter().all(is_wanted) {
             return self.broken("good", format!("{commit:?} is recorded as good, and something is left to do"));

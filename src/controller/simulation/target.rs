@@ -17,7 +17,7 @@ pub struct Object {
     /// Differs at every write, whoever writes.
     pub version: u64,
     /// What the rules need to know of it.
-    pub nature: Nature,
+    pub nature: Arc<Nature>,
     /// Who changed it last.
     pub touch: Touch,
     /// Whether it does not work.
@@ -52,7 +52,7 @@ impl Object {
 
     /// Returns its version as a precondition spells it.
     pub fn spelt(&self) -> Version {
-        Version(format!("v{}", self.version).into())
+        Version::new(format!("v{}", self.version))
     }
 }
 

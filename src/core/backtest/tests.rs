@@ -20,7 +20,7 @@ fn want(name: &str, content: u32) -> Want {
         ..Nature::default()
     };
     let digest = Digest::of_parts([content.to_le_bytes()]);
-    Want { id: Id::new(name), digest, nature, rank: 0, origin: name.into() }
+    Want { id: Id::new(name), digest, nature: nature.into(), rank: 0, origin: None }
 }
 
 fn changes(old: &Tree, new: &Tree) -> Vec<WantChange> {

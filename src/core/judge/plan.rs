@@ -113,14 +113,14 @@ impl<'a> Judge<'a> {
         if weaken::is(Weakened::LastGood) {
             return Vec::new();
         }
-        if prefix.wants.wants.is_empty() && guards.empty_desired_halts {
+        if prefix.wants.wants().is_empty() && guards.empty_desired_halts {
             return vec![Reason::new("empty_desired", "nothing would be left")];
         }
         let mut reasons: Vec<Reason> = self.inputs.reconfigured.iter().cloned().collect();
         reasons.extend(last_good::reaches_half(
             &prefix.promote.counting(&prefix.comparison.blind),
             self.state,
-            self.scale(u32::try_from(prefix.wants.wants.len()).unwrap_or(u32::MAX)),
+            self.scale(u32::try_from(prefix.wants.wants().len()).unwrap_or(u32::MAX)),
             guards,
         ));
         reasons
@@ -153,11 +153,11 @@ impl<'a> Judge<'a> {
         let plan = self.inputs.promote;
         let mut reasons = Vec::new();
         let (count, empty) = match &self.inputs.wanting {
-            Wanting::Rendered(desired) if desired.wants.is_empty() => {
+            Wanting::Rendered(desired) if desired.wants().is_empty() => {
                 (0, Some("the source path renders nothing".to_owned()))
             }
             Wanting::Missing(why) => (0, Some(why.to_string())),
-            Wanting::Rendered(desired) => (desired.wants.len(), None),
+            Wanting::Rendered(desired) => (desired.wants().len(), None),
             Wanting::Broken(_) | Wanting::Unknown(_) => (0, None),
         };
         if let Some(why) = empty.filter(|_| guards.empty_desired_halts && !weaken::is(Weakened::EmptyDesired)) {
@@ -188,7 +188,7 @@ impl<'a> Judge<'a> {
         }
         let good = self.state.app.good.iter().find(|good| good.desired == desired && lately(good.at))?;
         let created_since = |id: &Id| {
-            let accepted = self.state.resources.get(id).and_then(|resource| resource.accepted.as_ref());
+            let accepted = self.state.resources.get(id).and_then(|resource| resource.accepted.as_deref());
             accepted.and_then(|accepted| accepted.created).is_some_and(|created| created >= good.at)
         };
         let ops = self.inputs.promote.ops.iter().chain(&self.inputs.comparison.blind);

@@ -67,7 +67,7 @@ impl Judge<'_> {
     /// Takes over what was found already in place, and drops what is neither desired nor there.
     fn settle_in_place(&mut self, goal: Goal<'_>) {
         for (id, accepted) in &goal.comparison.in_place {
-            self.out.facts.push(Fact::Accepted { id: id.clone(), accepted: Box::new(accepted.clone()) });
+            self.out.facts.push(Fact::Accepted { id: id.clone(), accepted: accepted.clone() });
         }
         for id in &goal.comparison.gone {
             self.out.facts.push(Fact::Forgotten { id: id.clone() });

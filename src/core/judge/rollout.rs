@@ -99,7 +99,7 @@ impl Judge<'_> {
                 continue;
             }
             let found = comparison.in_place.iter().find(|(id, _)| *id == slot.op.id);
-            let accepted = found.map(|(_, accepted)| Box::new(accepted.clone()));
+            let accepted = found.map(|(_, accepted)| accepted.clone());
             self.out.facts.push(Fact::FoundDone { purpose, index: *index, accepted, id: slot.op.id.clone() });
         }
     }

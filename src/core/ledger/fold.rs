@@ -1,6 +1,7 @@
 //! What each fact does to the state. The same facts in the same order always give the same state.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,7 +10,7 @@ use super::super::clock::Clock;
 use super::super::commit::CommitId;
 use super::super::op::{Effect, Op};
 use super::super::pace;
-use super::super::resource::{Anchor, Digest, Id};
+use super::super::resource::{Anchor, Digest, Id, told};
 use super::super::state::{
     Accepted, AnchorState, Approval, Batch, Good, LatchName, OpState, Purpose, Resource, Rollout, RolloutOp, Spent,
     Standing, State, Trouble, Watched,
@@ -122,12 +123,12 @@ impl State {
             }
             Fact::Reserved { purpose, index, deletes } => self.reserve(*purpose, *index, *deletes, touched),
             Fact::Wrote { purpose, index, id, effect, accepted, windowed, .. } => {
-                self.fold_wrote(*purpose, *index, id, windowed.then_some(*effect), accepted.as_deref(), touched);
+                self.fold_wrote(*purpose, *index, id, windowed.then_some(*effect), accepted.as_ref(), touched);
             }
             Fact::FoundDone { purpose, index, accepted, id } => {
                 self.landed_untold(*purpose, *index, touched);
                 self.finish_op(*purpose, *index, id, touched);
-                self.accept(id, accepted.as_deref(), touched);
+                self.accept(id, accepted.as_ref(), touched);
                 self.mend(id, touched, |trouble| {
                     trouble.drift = None;
                     trouble.breaker = None;
@@ -244,7 +245,7 @@ impl State {
                 if left.contains(id) {
                     touched.resources.insert(id.clone());
                 } else if accepted.commit != *commit {
-                    accepted.commit = commit.clone();
+                    Arc::make_mut(accepted).commit = commit.clone();
                     touched.all_resources = true;
                 }
             }
@@ -267,7 +268,7 @@ impl State {
         index: u32,
         id: &Id,
         windowed: Option<Effect>,
-        accepted: Option<&Accepted>,
+        accepted: Option<&Arc<Accepted>>,
         touched: &mut Touched,
     ) {
         let now = self.now();
@@ -415,10 +416,19 @@ impl State {
         }
     }
 
-    fn accept(&mut self, id: &Id, accepted: Option<&Accepted>, touched: &mut Touched) {
+    fn accept(&mut self, id: &Id, accepted: Option<&Arc<Accepted>>, touched: &mut Touched) {
         touched.resources.insert(id.clone());
         match accepted {
-            Some(accepted) => self.resources.entry(id.clone()).or_default().accepted = Some(accepted.clone()),
+            Some(accepted) => {
+                let mut accepted = accepted.clone();
+                if accepted.origin.is_some() {
+                    let origin = told(accepted.origin.clone(), id);
+                    if origin.is_none() {
+                        Arc::make_mut(&mut accepted).origin = None;
+                    }
+                }
+                self.resources.entry(id.clone()).or_default().accepted = Some(accepted);
+            }
             None => {
                 if let Some(resource) = self.resources.get_mut(id) {
                     resource.accepted = None;

@@ -128,7 +128,7 @@ pub enum Fact {
         /// Which.
         id: Id,
         /// What.
-        accepted: Box<Accepted>,
+        accepted: Arc<Accepted>,
     },
     /// A resource left the inventory without a write.
     Forgotten {
@@ -241,7 +241,7 @@ pub enum Fact {
         effect: Effect,
         /// What is accepted there now; absent after a removal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        accepted: Option<Box<Accepted>>,
+        accepted: Option<Arc<Accepted>>,
         /// Whether it counts in the window.
         windowed: bool,
         /// Seconds since the drift was first seen, for a heal.
@@ -256,7 +256,7 @@ pub enum Fact {
         index: u32,
         /// What is accepted there now; absent after a removal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        accepted: Option<Box<Accepted>>,
+        accepted: Option<Arc<Accepted>>,
         /// Which resource.
         id: Id,
     },

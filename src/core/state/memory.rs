@@ -18,10 +18,11 @@ pub struct Accepted {
     pub live: Digest,
     /// A commit that renders it.
     pub commit: CommitId,
-    /// The file that declares it.
-    pub origin: Arc<str>,
+    /// The file that declares it; see [`Want::origin`](crate::core::resource::Want::origin).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Arc<str>>,
     /// What the rules need to know of it.
-    pub nature: Nature,
+    pub nature: Arc<Nature>,
     /// When this controller created it, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
@@ -132,9 +133,9 @@ impl Trouble {
 /// What is remembered of one resource.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Resource {
-    /// What was accepted; absent for what is only remembered.
+    /// What was accepted; absent for what is only remembered. Shared with the facts and findings that it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<Accepted>,
+    pub accepted: Option<Arc<Accepted>>,
     /// The rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Box<Trouble>>,

@@ -1,5 +1,7 @@
 //! Random facts of every kind over few identities, so that they meet.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -49,18 +51,13 @@ fn latch_name() -> impl Strategy<Value = LatchName> {
     prop::sample::select(vec![LatchName::Plan, LatchName::State, LatchName::Health, LatchName::History])
 }
 
-fn nature() -> impl Strategy<Value = Nature> {
+fn nature() -> impl Strategy<Value = Arc<Nature>> {
     let text = || option::of(word().prop_map(Into::into));
     let digests = option::of(digest());
     (text(), any::<u32>(), text(), any::<bool>(), any::<bool>(), digests, text()).prop_map(
-        |(identity, vitals, group, protected, access_control, essence, stem)| Nature {
-            identity,
-            vitals: Vitals(vitals),
-            group,
-            protected,
-            access_control,
-            essence,
-            stem,
+        |(identity, vitals, group, protected, access_control, essence, stem)| {
+            let vitals = Vitals(vitals);
+            Arc::new(Nature { identity, vitals, group, protected, access_control, essence, stem })
         },
     )
 }
@@ -71,7 +68,7 @@ fn accepted() -> impl Strategy<Value = Accepted> {
             desired,
             live,
             commit,
-            origin: origin.into(),
+            origin: Some(origin.into()),
             nature,
             created,
             rank,
@@ -91,8 +88,9 @@ fn clock() -> impl Strategy<Value = Clock> {
 fn op() -> impl Strategy<Value = Op> {
     let verb = prop::sample::select(vec![Verb::Create, Verb::Update, Verb::Delete]);
     let class = prop::sample::select(vec![Class::Plain, Class::Bump, Class::Adopt]);
-    let from = option::of((digest(), word().prop_map(|text| Version(text.into()))));
-    let source = option::of((commit(), word()).prop_map(|(commit, origin)| Source { commit, origin: origin.into() }));
+    let from = option::of((digest(), word().prop_map(Version::new)));
+    let source =
+        option::of((commit(), word()).prop_map(|(commit, origin)| Source { commit, origin: Some(origin.into()) }));
     let flags = (any::<bool>(), any::<bool>(), 1u32..9, any::<u8>(), option::of(word()));
     (id(), (verb, effect(), class), from, option::of(digest()), option::of(digest()), source, nature(), flags).prop_map(
         |(id, (verb, effect, class), from, to, was, source, nature, (force, reverts, weight, rank, shape))| Op {
@@ -246,11 +244,11 @@ fn about_resources() -> Vec<BoxedStrategy<Fact>> {
         (id(), word())
             .prop_map(|(id, answer)| Fact::Announced { id, class: crate::core::drift::Class::Fresh, answer })
             .boxed(),
-        (id(), accepted()).prop_map(|(id, accepted)| Fact::Accepted { id, accepted: Box::new(accepted) }).boxed(),
+        (id(), accepted()).prop_map(|(id, accepted)| Fact::Accepted { id, accepted: Arc::new(accepted) }).boxed(),
         id().prop_map(|id| Fact::Forgotten { id }).boxed(),
         wrote
             .prop_map(|(purpose, index, id, effect, accepted, windowed, healed_after)| {
-                let accepted = accepted.map(Box::new);
+                let accepted = accepted.map(Arc::new);
                 Fact::Wrote { purpose, index, id, verb: Verb::Update, effect, accepted, windowed, healed_after }
             })
             .boxed(),
@@ -258,7 +256,7 @@ fn about_resources() -> Vec<BoxedStrategy<Fact>> {
             .prop_map(|(purpose, index, accepted, id)| Fact::FoundDone {
                 purpose,
                 index,
-                accepted: accepted.map(Box::new),
+                accepted: accepted.map(Arc::new),
                 id,
             })
             .boxed(),
@@ -370,7 +368,7 @@ pub(super) fn fact() -> impl Strategy<Value = Fact> {
     kinds.extend(about_the_application());
     let weighted = kinds.into_iter().map(|kind| (1, kind));
     let accepted =
-        (id(), accepted()).prop_map(|(id, accepted)| Fact::Accepted { id, accepted: Box::new(accepted) }).boxed();
+        (id(), accepted()).prop_map(|(id, accepted)| Fact::Accepted { id, accepted: Arc::new(accepted) }).boxed();
     let converged = (commit(), digest(), vec(id(), 0..3))
         .prop_map(|(commit, desired, left)| Fact::Converged {
             commit,

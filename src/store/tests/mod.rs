@@ -37,12 +37,12 @@ fn accepted(id: &str, commit: &str) -> Fact {
         desired: Digest::of_parts([id, commit]),
         live: Digest::of_parts([id]),
         commit: CommitId::new(commit),
-        origin: format!("hosts/{id}").into(),
-        nature: Nature { group: Some("hosts".into()), ..Nature::default() },
+        origin: Some(format!("hosts/{id}").into()),
+        nature: Nature { group: Some("hosts".into()), ..Nature::default() }.into(),
         created: Some(at(1_700_000_000)),
         rank: 3,
     };
-    Fact::Accepted { id: Id::new(id), accepted: Box::new(accepted) }
+    Fact::Accepted { id: Id::new(id), accepted: accepted.into() }
 }
 
 fn converged(commit: &str) -> Fact {

@@ -96,7 +96,7 @@ impl<'a> Job<'a> {
         match (self.op.verb, &self.op.expected, &self.op.content) {
             (Verb::Create, None, Some(_)) => Ok(()),
             (Verb::Update, Some((digest, version)), Some(_)) | (Verb::Delete, Some((digest, version)), None) => {
-                let mark = Mark::parse(version).ok_or("the expected version is none of a directory")?;
+                let mark = version.file().ok_or("the expected version is none of a directory")?;
                 self.from = Some((*digest, mark));
                 Ok(())
             }

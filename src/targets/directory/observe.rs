@@ -1,5 +1,7 @@
 //! Reads what the directory holds: one pass over sorted identities, one `openat2` per directory, one `statx` per file.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +15,7 @@ use super::look::{Look, look_from};
 use super::path::{below, path_of, split};
 use super::stat::{Kind, Stat};
 use super::{Directory, anchor, list};
-use crate::core::resource::{Digest, Health, Here, Id, Live, Nature, Observed, Touch, Vitals};
+use crate::core::resource::{Digest, Health, Here, Id, Live, NatureRef, Natures, Observed, Touch, Version, Vitals};
 use crate::targets::Expect;
 
 /// How many identities a thread takes at once.
@@ -31,24 +33,27 @@ impl Directory {
             Err(why) => return Observed { failure: Some(why), ..Observed::default() },
         };
         let anchor = anchor::read(&root);
-        let mut names: Vec<Name<'_>> =
-            expect.iter().map(|expect| Name { id: expect.id, digest: expect.digest, asked: true }).collect();
-        names.sort_by(|a, b| a.id.cmp(b.id));
-        names.dedup_by(|a, b| a.id == b.id);
         let listing = if self.config.exclusive { list::all(&root) } else { list::Listing::default() };
         if listing.failure.is_some() {
             return Observed { failure: listing.failure, ..Observed::default() };
         }
-        let extras: Vec<Name<'_>> = listing
-            .files
-            .iter()
-            .filter(|id| names.binary_search_by(|name| name.id.cmp(id)).is_err())
-            .map(|id| Name { id, digest: None, asked: false })
-            .collect();
-        names.extend(extras);
-        names.sort_by(|a, b| a.id.cmp(b.id));
+        let mut names = Cow::Borrowed(expect);
+        if !names.is_sorted_by(|a, b| a.id < b.id) {
+            let names = names.to_mut();
+            names.sort_by(|a, b| a.id.cmp(b.id));
+            names.dedup_by(|a, b| a.id == b.id);
+        }
+        let is_extra = |id: &&Id| names.binary_search_by(|name| name.id.cmp(id)).is_err();
+        let extras: BTreeSet<&Id> = listing.files.iter().filter(is_extra).collect();
+        if !extras.is_empty() {
+            let names = names.to_mut();
+            names.extend(extras.iter().map(|id| Expect { id, digest: None }));
+            names.sort_by(|a, b| a.id.cmp(b.id));
+        }
 
         let (mut seen, fresh) = walk(&root, &names, cache, now);
+        // What nobody asked for and vanished after it was listed is nobody's business.
+        seen.retain(|(id, live)| *live != Live::Gone || !extras.contains(id));
         cache.absorb(fresh, now);
         for (id, why) in listing.unread {
             if let Err(at) = seen.binary_search_by(|(seen, _)| seen.cmp(&id)) {
@@ -63,22 +68,13 @@ impl Directory {
     }
 }
 
-/// One identity to look at.
-#[derive(Clone, Copy)]
-struct Name<'a> {
-    id: &'a Id,
-    digest: Option<Digest>,
-    /// Whether it is to be answered for even if it is gone.
-    asked: bool,
-}
-
 /// What was seen of each name, in the order of the names.
 type Seen = (Id, Live);
 
 /// Looks at every name, in up to four threads.
-fn walk(root: &Root, names: &[Name<'_>], cache: &StatCache, now: Timestamp) -> (Vec<Seen>, Vec<Entry>) {
+fn walk(root: &Root, names: &[Expect<'_>], cache: &StatCache, now: Timestamp) -> (Vec<Seen>, Vec<Entry>) {
     let mut seen: Vec<Seen> = names.iter().map(|name| (name.id.clone(), Live::Gone)).collect();
-    let one = |names: &[Name<'_>], seen: &mut [Seen]| {
+    let one = |names: &[Expect<'_>], seen: &mut [Seen]| {
         let mut walker = Walker::new(root, cache, now, seen);
         names.iter().enumerate().for_each(|(at, name)| walker.visit(at, name));
         walker.finish()
@@ -98,9 +94,6 @@ fn walk(root: &Root, names: &[Name<'_>], cache: &StatCache, now: Timestamp) -> (
             threads.into_iter().flat_map(join).collect()
         })
     };
-    // What nobody asked for and vanished after it was listed is nobody's business.
-    let mut asked = names.iter().map(|name| name.asked);
-    seen.retain(|(_, live)| asked.next() == Some(true) || *live != Live::Gone);
     (seen, fresh)
 }
 
@@ -118,6 +111,8 @@ struct Walker<'a> {
     cache: &'a StatCache,
     now: Timestamp,
     words: Words,
+    /// Where in the cache the next file may be.
+    next: usize,
     frames: Vec<Frame>,
     seen: &'a mut [Seen],
     fresh: Vec<Entry>,
@@ -125,10 +120,10 @@ struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     fn new(root: &'a Root, cache: &'a StatCache, now: Timestamp, seen: &'a mut [Seen]) -> Self {
-        Self { root, cache, now, words: Words::default(), frames: Vec::new(), seen, fresh: Vec::new() }
+        Self { root, cache, now, words: Words::default(), next: 0, frames: Vec::new(), seen, fresh: Vec::new() }
     }
 
-    fn visit(&mut self, at: usize, name: &Name<'_>) {
+    fn visit(&mut self, at: usize, name: &Expect<'_>) {
         let live = match path_of(name.id) {
             Ok(path) => {
                 let (dir, leaf) = split(&path);
@@ -167,7 +162,7 @@ impl<'a> Walker<'a> {
         self.frames.push(Frame { path: dir.to_vec(), opened, gone: Vec::new() });
     }
 
-    fn leaf(&mut self, name: &Name<'_>, leaf: &[u8]) -> Live {
+    fn leaf(&mut self, name: &Expect<'_>, leaf: &[u8]) -> Live {
         let dir = match self.frames.last().map(|frame| &frame.opened) {
             Some(Ok(dir)) => dir.as_fd(),
             Some(Err(Closed::Unread(why))) => return Live::Unread(Arc::clone(why)),
@@ -178,9 +173,9 @@ impl<'a> Walker<'a> {
             Err(Errno::NOENT) => return Live::Gone,
             Err(error) => return Live::Unread(format!("`{}`: {}", name.id, explain(error)).into()),
         };
-        let known = self.cache.get(&stat.mark, self.now);
+        let known = self.cache.get(&stat.mark, self.now, &mut self.next);
         // A remembered digest that is not the accepted one would cause a write: that is worth reading it again.
-        if let Some(digest) = known.filter(|known| name.digest.is_none_or(|accepted| accepted == *known)) {
+        if let Some(digest) = known.filter(|known| name.digest.is_none_or(|accepted| accepted == known)) {
             return Live::Here(self.words.here(name.id, &stat, digest));
         }
         match look_from(dir, leaf, stat) {
@@ -224,20 +219,9 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// The few words that most resources share, made once.
-#[derive(Debug)]
-pub(super) struct Words {
-    file: Arc<str>,
-    link: Arc<str>,
-    other: Arc<str>,
-    group: Option<Arc<str>>,
-}
-
-impl Default for Words {
-    fn default() -> Self {
-        Self { file: "file".into(), link: "link".into(), other: "other".into(), group: None }
-    }
-}
+/// What most resources share, made once.
+#[derive(Debug, Default)]
+pub(super) struct Words(Natures);
 
 impl Words {
     /// Describes what is there to core.
@@ -251,20 +235,17 @@ impl Words {
                 if stat.executable() {
                     vitals = vitals.with(Vitals::EXECUTABLE);
                 }
-                &self.file
+                "file"
             }
-            Kind::Link => &self.link,
-            Kind::Directory | Kind::Other(_) => &self.other,
+            Kind::Link => "link",
+            Kind::Directory | Kind::Other(_) => "other",
         };
-        let identity = Some(Arc::clone(identity));
-        let group = id.as_str().split_once('/').map(|(group, _)| match &self.group {
-            Some(same) if **same == *group => Arc::clone(same),
-            _ => Arc::clone(self.group.insert(group.into())),
-        });
+        let group = id.as_str().split_once('/').map(|(group, _)| group);
+        let nature = NatureRef { identity: Some(identity), vitals, group, ..NatureRef::default() };
         Here {
             digest,
-            version: stat.mark.version(),
-            nature: Nature { identity, vitals, group, ..Nature::default() },
+            version: Version::File(stat.mark),
+            nature: self.0.get(nature),
             health: Health::Healthy,
             touch: Touch { at: stat.mark.changed_at(), ..Touch::default() },
             dependants: 0,

@@ -129,7 +129,7 @@ impl Old<'_> {
 
     fn as_observed(&self) -> rustix::io::Result<bool> {
         let Some((digest, version)) = &self.plan.from else { return Ok(false) };
-        let Some(mark) = Mark::parse(version) else { return Ok(false) };
+        let Some(mark) = version.file() else { return Ok(false) };
         match matches(self.at, self.name.as_bytes(), *digest, &mark) {
             Ok(same) => Ok(same),
             Err(_) => Err(Errno::IO),

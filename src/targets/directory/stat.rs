@@ -1,12 +1,11 @@
-//! What the file system says of a name, and its spelling as a [`Version`].
+//! What the file system says of a name.
 
 use std::os::fd::AsFd;
 
-use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, Mode, StatxFlags};
 use rustix::path::Arg;
 
-use crate::core::resource::Version;
+pub(super) use crate::core::resource::FileMark as Mark;
 
 /// The kind of a directory entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,47 +45,6 @@ impl Kind {
     }
 }
 
-/// Tells one state of one inode from another, as far as the file system records it. Times are nanoseconds since 1970.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Mark {
-    pub(super) dev: u64,
-    pub(super) ino: u64,
-    pub(super) size: u64,
-    pub(super) mtime: i64,
-    pub(super) ctime: i64,
-}
-
-impl Mark {
-    /// Spells the mark as a precondition.
-    pub(super) fn version(&self) -> Version {
-        let Self { dev, ino, size, mtime, ctime } = self;
-        Version(format!("{dev}:{ino}:{size}:{mtime}:{ctime}").into())
-    }
-
-    /// Reads a precondition of our own spelling back.
-    pub(super) fn parse(version: &Version) -> Option<Self> {
-        let mut parts = version.0.split(':');
-        let mark = Self {
-            dev: parts.next()?.parse().ok()?,
-            ino: parts.next()?.parse().ok()?,
-            size: parts.next()?.parse().ok()?,
-            mtime: parts.next()?.parse().ok()?,
-            ctime: parts.next()?.parse().ok()?,
-        };
-        parts.next().is_none().then_some(mark)
-    }
-
-    /// Tells whether the mark is the same but for ctime, which a rename changes.
-    pub(super) const fn same_but_renamed(&self, other: &Self) -> bool {
-        self.dev == other.dev && self.ino == other.ino && self.size == other.size && self.mtime == other.mtime
-    }
-
-    /// Returns when the inode last changed, where that is a time at all.
-    pub(super) fn changed_at(&self) -> Option<Timestamp> {
-        Timestamp::from_nanosecond(i128::from(self.ctime)).ok()
-    }
-}
-
 /// What `statx` says of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stat {
@@ -118,7 +76,9 @@ impl Stat {
             | StatxFlags::SIZE
             | StatxFlags::MTIME
             | StatxFlags::CTIME;
-        let seen = rustix::io::retry_on_intr(|| rustix::fs::statx(&dir, name.as_cow_c_str()?, flags, wanted))?;
+        // Most names are made a C string on the stack.
+        let seen =
+            name.into_with_c_str(|name| rustix::io::retry_on_intr(|| rustix::fs::statx(&dir, name, flags, wanted)))?;
         let mode = u32::from(seen.stx_mode);
         Ok(Self {
             mark: Mark {
@@ -144,18 +104,4 @@ impl Stat {
 /// Joins seconds and nanoseconds; years that do not fit (after 2262) saturate, which the cache takes for racy.
 const fn nanoseconds(seconds: i64, nanoseconds: u32) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds as i64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_comes_back_and_nothing_else_is_taken_for_one() {
-        let mark = Mark { dev: u64::MAX, ino: 2, size: 0, mtime: -1, ctime: i64::MAX };
-        assert_eq!(Mark::parse(&mark.version()), Some(mark));
-        for wrong in ["", "1:2:3:4", "1:2:3:4:5:6", "a:2:3:4:5", "1:2:3:4:5 "] {
-            assert_eq!(Mark::parse(&Version(wrong.into())), None, "{wrong:?}");
-        }
-    }
 }

@@ -236,8 +236,8 @@ impl Report {
             (None, true, None, None) => Ok(Live::Leaving),
             (None, false, Some(digest), Some(version)) => Ok(Live::Here(Here {
                 digest,
-                version: Version(version),
-                nature: Nature {
+                version: Version::new(version),
+                nature: Arc::new(Nature {
                     // What a tree wants is a file or a link: without a word, what is there is the usual of both.
                     identity: Some(self.identity.unwrap_or_else(|| "file".into())),
                     vitals: self.vitals.map_or(Vitals::CONTENT, |vitals| {
@@ -248,7 +248,7 @@ impl Report {
                     access_control: self.access_control,
                     essence: None,
                     stem: None,
-                },
+                }),
                 health: self.health,
                 touch: Touch { by: self.by, interactive: self.interactive, at: self.at },
                 dependants: self.dependants,

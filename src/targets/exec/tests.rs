@@ -52,7 +52,7 @@ fn digest() -> Digest {
 }
 
 fn update() -> WriteOp {
-    let expected = Some((digest(), Version("v1".into())));
+    let expected = Some((digest(), Version::new("v1")));
     WriteOp { id: Id::new("a"), verb: Verb::Update, expected, content: file(b"text"), force: false, replace: false }
 }
 
@@ -164,7 +164,7 @@ fn a_large_answer_to_a_large_request_does_not_block() {
 fn a_write_says_what_to_write_and_hears_what_came_of_it() {
     let program = Program::new(r#"cat > request; echo '{"done":{"digest":"DIGEST","version":"v2"}}'"#);
     let outcome = program.exec.write(&update());
-    assert!(matches!(&outcome, Outcome::Done(Live::Here(here)) if &*here.version.0 == "v2"), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Done(Live::Here(here)) if here.version.text() == Some("v2")), "{outcome:?}");
     let request: serde_json::Value = serde_json::from_str(&program.read("request")).unwrap();
     let want = serde_json::json!({
         "protocol": 1, "op": "write", "id": "a",

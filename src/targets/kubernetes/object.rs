@@ -169,7 +169,7 @@ impl Object {
         Live::Here(Here {
             digest: self.digest(),
             version: self.version(),
-            nature: self.nature(),
+            nature: Arc::new(self.nature()),
             health,
             touch: self.touch(),
             dependants: 0,
@@ -222,12 +222,12 @@ pub(super) fn pulse(object: &Value) -> Digest {
 
 /// Spells the precondition of a write.
 pub(super) fn spell_version(uid: &str, revision: &str) -> Version {
-    Version(format!("{uid}/{revision}").into())
+    Version::new(format!("{uid}/{revision}"))
 }
 
 /// Reads a precondition: uid and resourceVersion.
 pub(super) fn read_version(version: &Version) -> Option<(&str, &str)> {
-    version.0.split_once('/')
+    version.text()?.split_once('/')
 }
 
 /// Says that something is not understood.

@@ -467,7 +467,7 @@ fn a_write_that_contradicts_itself_is_refused() {
     let fixture = Fixture::new();
     fixture.put("a", "one");
     let good = fixture.update("a", "two");
-    let version = Version("somebody else's".into());
+    let version = Version::new("somebody else's");
     for bad in [
         WriteOp { verb: Verb::Create, ..good.clone() },
         WriteOp { expected: None, ..good.clone() },
