@@ -89,7 +89,9 @@ fn lines(body: &str) -> impl Iterator<Item = Line<'_>> + Clone {
 }
 
 fn is_command(line: &str) -> bool {
-    line.trim().split_ascii_whitespace().next() == Some(WORD)
+    let word = line.trim().split_ascii_whitespace().next().unwrap_or_default();
+    // GitLab would carry out what begins with a slash, so that what is copied from a comment there may begin with a backslash.
+    word.strip_prefix('\\').unwrap_or(word) == WORD
 }
 
 /// Tells whether a line was maybe meant as a command: it names ours, or a digest after a slash.
@@ -132,6 +134,7 @@ mod tests {
         for body in [
             format!("/holdfast approve sha256:{HEX}"),
             format!("  /holdfast approve {HEX}\r\n"),
+            format!("\\/holdfast approve sha256:{HEX}"),
             format!("\n\n/holdfast approve sha256:{HEX}\n\nThe base template really has to change."),
         ] {
             assert_eq!(heard(&body), Heard::Approve(digest()), "{body:?}");

@@ -358,6 +358,31 @@ fn a_squash_that_the_service_made_and_nobody_signed_is_held_and_told_where_it_ca
 }
 
 #[test]
+fn a_pull_request_from_a_fork_gets_a_plan_without_values_and_approves_nothing() {
+    let (world, gitea) = hosted();
+    world.repo.git(&["checkout", "-q", "-b", "from-outside", "main"]);
+    world.repo.change("", 0..40, "hunter2");
+    let head = world.repo.commit("from outside").by("mallory");
+    world.repo.git(&["checkout", "-q", "main"]);
+    let number = gitea.open_from_fork(&world, "mallory", "from-outside");
+    let before = world.tree("web");
+    world.counted_cycle();
+    let plan = only(&gitea, number, "**holdfast** ·");
+    says(
+        &plan,
+        &["does **not verify**", &head[..7], "40 of 60", "no values are shown", "Operations of <code>web</code> (40)"],
+    );
+    assert!(!plan.contains("hunter2") && !plan.contains("/holdfast approve"), "{plan}");
+    assert_eq!(gitea.status(&head, "holdfast/web").expect("it has a status").0, "failure");
+    let digest = world.plan("web").at("/plan").to_string();
+    assert!(!digest.contains("hunter2"), "what is proposed reached the application's own plan: {digest}");
+    gitea.comment("mallory", number, &format!("/holdfast approve sha256:{}", "0".repeat(64)));
+    world.counted_cycle();
+    says(gitea.said(number).last().expect("it was answered"), &["**Not approved:**", "may write"]);
+    assert_eq!(world.tree("web"), before);
+}
+
+#[test]
 fn a_merge_of_each_kind_that_the_service_makes_keeps_the_pre_approval() {
     for how in ["merge", "squash", "rebase"] {
         let (mut world, gitea) = unstarted();

@@ -215,6 +215,18 @@ impl Gitea {
         made["number"].as_u64().expect("a pull request has a number")
     }
 
+    /// Opens a pull request of a branch of somebody's own copy, to which it is pushed first; returns its number.
+    #[track_caller]
+    pub fn open_from_fork(&self, world: &World, who: &str, branch: &str) -> u64 {
+        let fork = json!({ "name": format!("{}-of-{who}", self.name) });
+        self.did(202, self.ask(who, "POST", &self.path("/forks"), Some(&fork)));
+        let (scheme, rest) = self.url.split_once("://").expect("it is an address");
+        let password = PASSWORD.replace(' ', "%20");
+        let copy = format!("{scheme}://{who}:{password}@{rest}/{who}/{}-of-{who}.git", self.name);
+        world.repo.git(&["push", "-q", &copy, branch]);
+        self.open(who, &format!("{who}:{branch}"))
+    }
+
     /// Merges a pull request as the service does: `merge`, `squash`, `rebase`.
     #[track_caller]
     pub fn merge(&self, who: &str, number: u64, how: &str) {
