@@ -416,6 +416,34 @@ fn a_merge_of_each_kind_that_the_service_makes_keeps_the_pre_approval() {
 }
 
 #[test]
+fn what_holds_all_applications_of_a_repository_together_is_told_once() {
+    let mut world = World::empty();
+    let names: Vec<String> = (0..12).map(|number| format!("app-{number:02}")).collect();
+    for name in &names {
+        world.add_app(name).path(&format!("apps/{name}"));
+        world.repo.fill(&format!("apps/{name}"), 0..6);
+    }
+    let gitea = Gitea::host(&mut world);
+    world.baseline();
+    for name in &names {
+        world.repo.change(&format!("apps/{name}"), 2..3, "omega");
+    }
+    let pushed = world.repo.publish("a little everywhere");
+    world.counted_cycles(3);
+    let digests: std::collections::BTreeSet<String> =
+        names.iter().flat_map(|name| world.status(name).digests_to_approve("PLAN")).collect();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+    let issues = gitea.issues();
+    assert_eq!(issues.len(), 1, "{issues:#?}");
+    says(&issues[0].2, &["holdfast halted every application: PLAN"]);
+    says(&issues[0].3, &["every application of this repository", &pushed[..7], digests.first().expect("there is one")]);
+    world.repo.revert(&pushed, "alice");
+    world.repo.push();
+    world.counted_cycles(2);
+    assert_eq!(gitea.issues().iter().map(|issue| issue.1.as_str()).collect::<Vec<_>>(), ["closed"]);
+}
+
+#[test]
 #[ignore = "takes the pictures of docs/git-hosting.md: needs Chromium, and Gitea's pages built"]
 fn pictures() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures");
