@@ -117,7 +117,8 @@ impl Liaison {
         }
         let config = self.config.get();
         let places = place::all(&self.services, &config);
-        self.runtime.block_on(post::pass(self.stores.current(), &places, stopped));
+        let pass = post::pass(self.stores.current(), &places, stopped);
+        let _ = self.runtime.block_on(unless(stopped, pass));
     }
 
     fn look(&self, seen: &mut BTreeMap<(String, String), Seen>, wake: &Wake) {
@@ -153,10 +154,12 @@ impl Liaison {
         }
         seen.nudged = nudges;
         let ear = Ear { desk: Desk { config, ledger, receivers: &self.receivers }, place };
-        let done: Result<(), LookError> = self.runtime.block_on(async {
+        let look = async {
             looker.look(&mut seen.open).await?;
             ear.listen(&seen.open).await
-        });
+        };
+        let Some(done) = self.runtime.block_on(unless(&|| wake.stopped(), look)) else { return };
+        let done: Result<(), LookError> = done;
         let interval = place.apps.iter().map(|app| app.guards.interval).min().unwrap_or(AFTER_FAILURE);
         seen.due = Instant::now()
             + match done {
@@ -171,5 +174,18 @@ impl Liaison {
                     until.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default().max(AFTER_FAILURE)
                 }
             };
+    }
+}
+
+/// Waits for something unless the controller ends: whatever was under way then is looked for before it is asked for again.
+async fn unless<T>(stopped: &(dyn Fn() -> bool + Sync), work: impl Future<Output = T>) -> Option<T> {
+    let ended = async {
+        while !stopped() {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    match futures::future::select(std::pin::pin!(work), std::pin::pin!(ended)).await {
+        futures::future::Either::Left((done, _)) => Some(done),
+        futures::future::Either::Right(_) => None,
     }
 }
