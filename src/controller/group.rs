@@ -180,8 +180,11 @@ impl Running {
         Ok(again)
     }
 
-    /// Takes up what the hosting service says of merges.
+    /// Takes up what the hosting service says of merges, where that is asked for at all.
     fn hint(&mut self) -> Result<(), RunError> {
+        if !self.settings.policy.service_merges {
+            return Ok(());
+        }
         if let Some((service, repo)) = place::find(&self.common.services, &self.application().source.url) {
             let ledger = self.common.stores.current();
             self.live.hint(pulls::hints(ledger, &place::key(service, &repo), service.client.kind())?);

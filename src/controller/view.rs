@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
-use super::assess::{along, assess};
+use super::assess::{Assessment, along, assess};
 use super::book::Scratch;
 use super::edges::LedgerError;
 use super::live::{Live, OpenError, local_freezes};
@@ -46,18 +46,24 @@ pub fn judge(
     ledger: Option<&Ledger>,
     rev: Option<String>,
 ) -> Result<Status, ViewError> {
+    let mut live = Live::open(app, &config.controller.state_dir, Arc::new(AtomicBool::new(false)))?;
+    live.at_rev(rev);
+    Ok(judged(&mut live, ledger)?.1)
+}
+
+/// Judges what the edges read, in memory alone.
+fn judged(live: &mut Live, ledger: Option<&Ledger>) -> Result<(Assessment, Status), ViewError> {
+    let app = live.application().clone();
     let (mut state, every, id) = match ledger {
         Some(ledger) => (ledger.load(&app.name)?, ledger.load(EVERY)?, ledger.id().clone()),
         None => (State::default(), State::default(), Arc::from("none")),
     };
-    let mut live = Live::open(app, &config.controller.state_dir, Arc::new(AtomicBool::new(false)))?;
-    live.at_rev(rev);
     live.belong_to(&id);
     let started = std::time::Instant::now();
     let mut scratch = Scratch::new(id, app.name.clone(), every);
-    let settings = settings(app);
-    let assessment = assess(&settings, &mut live, &mut scratch, &mut state)?;
-    Ok(report::status(&app.name, &assessment, &state, started.elapsed().as_secs_f64(), Vec::new()))
+    let assessment = assess(&settings(&app), live, &mut scratch, &mut state)?;
+    let status = report::status(&app.name, &assessment, &state, started.elapsed().as_secs_f64(), Vec::new());
+    Ok((assessment, status))
 }
 
 /// What the merge of a proposed head would bring to one application.
@@ -78,14 +84,8 @@ pub struct Merging {
 /// # Errors
 /// Those of reading the ledger; what cannot be read of repository and target is part of the status.
 pub fn judge_merge(live: &mut Live, ledger: &Ledger, head: &CommitId) -> Result<Merging, ViewError> {
-    let app = live.application().clone();
-    let (mut state, every, id) = (ledger.load(&app.name)?, ledger.load(EVERY)?, ledger.id().clone());
-    live.belong_to(&id);
     live.propose(head.clone());
-    let started = std::time::Instant::now();
-    let mut scratch = Scratch::new(id, app.name.clone(), every);
-    let assessment = assess(&settings(&app), live, &mut scratch, &mut state)?;
-    let status = report::status(&app.name, &assessment, &state, started.elapsed().as_secs_f64(), Vec::new());
+    let (assessment, status) = judged(live, Some(ledger))?;
     let proposed = live.proposed().cloned();
     let mut brings = Vec::new();
     if status.latches.iter().any(|latch| latch.name == LatchName::Plan)

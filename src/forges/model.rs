@@ -123,6 +123,18 @@ pub enum StatusState {
     Error,
 }
 
+impl StatusState {
+    /// Returns the word of GitHub's API, which Gitea's takes over.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// How an issue shall be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Issue<'a> {

@@ -94,6 +94,17 @@ impl Ledger {
         })
     }
 
+    /// Returns when an application's latest report was made, without reading it.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn reported_at(&self, app: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.with(|inner| {
+            let mut select = inner.conn.prepare_cached("SELECT at FROM report WHERE app = ?1")?;
+            select.query_row([app], |row| timestamp(row.get(0)?)).optional()
+        })
+    }
+
     /// Forgets the reports under keys that begin like this, if they are older.
     ///
     /// # Errors

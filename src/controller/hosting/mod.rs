@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
 use self::ear::Ear;
@@ -66,6 +67,8 @@ struct Seen {
     nudges: Arc<AtomicU64>,
     nudged: u64,
     open: Vec<Pull>,
+    /// When the reports were made that merged pull requests were followed by; none once there may be others to follow.
+    followed: Option<Vec<Option<Timestamp>>>,
 }
 
 impl Liaison {
@@ -135,6 +138,7 @@ impl Liaison {
                 nudges: wake.overhear(place.urls().first().copied().unwrap_or_default()),
                 nudged: 0,
                 open: Vec::new(),
+                followed: None,
             });
             self.at(&config, &place, of_place, wake);
         }
@@ -145,14 +149,21 @@ impl Liaison {
         let urls = place.urls().into_iter().map(str::to_owned).collect();
         let repository = Named { urls, path: None };
         let looker = Looker { config, ledger, place, stop: &wake.stop, wake: &|| wake.only(&repository) };
-        if let Err(error) = looker.follow() {
-            tracing::warn!(repository = %place.repo, %error, "what became of merged pull requests could not be followed");
+        // What became of a merge is read from reports: without a new one there is nothing new to say.
+        let reports: Option<Vec<_>> = place.apps.iter().map(|app| ledger.reported_at(&app.name).ok()).collect();
+        if reports.is_none() || reports != seen.followed {
+            seen.followed = reports;
+            if let Err(error) = looker.follow() {
+                seen.followed = None;
+                tracing::warn!(repository = %place.repo, %error, "what became of merged pull requests could not be followed");
+            }
         }
         let nudges = seen.nudges.load(Relaxed);
         if Instant::now() < seen.due && nudges == seen.nudged {
             return;
         }
         seen.nudged = nudges;
+        seen.followed = None;
         let ear = Ear { desk: Desk { config, ledger, receivers: &self.receivers }, place };
         let look = async {
             looker.look(&mut seen.open).await?;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::ask::{Answer, Ask};
 use super::error::ForgeError;
-use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, PullState, Status, StatusState, Whoami};
+use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, PullState, Status, Whoami};
 use super::put::Ours;
 use super::reach::{Reach, plain};
 use super::repo::Repo;
@@ -120,12 +120,7 @@ impl Gitea {
     }
 
     pub(super) async fn set_status(&self, repo: &Repo, commit: &CommitId, status: &Status) -> Result<(), ForgeError> {
-        let state = match status.state {
-            StatusState::Pending => "pending",
-            StatusState::Success => "success",
-            StatusState::Failure => "failure",
-            StatusState::Error => "error",
-        };
+        let state = status.state.as_str();
         let body = json!({
             "state": state, "context": status.context, "description": status.description,
             "target_url": status.url.as_deref().unwrap_or_default(),

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::ask::{Answer, Ask};
 use super::error::ForgeError;
-use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, Status, StatusState, Whoami};
+use super::model::{Author, Comment, Issue, IssueRef, Permission, Pull, Status, Whoami};
 use super::put::Ours;
 use super::reach::{Reach, encode, plain, readable};
 use super::repo::Repo;
@@ -128,12 +128,7 @@ impl Github {
     }
 
     async fn set_commit_status(&self, repo: &Repo, commit: &CommitId, status: &Status) -> Result<(), ForgeError> {
-        let state = match status.state {
-            StatusState::Pending => "pending",
-            StatusState::Success => "success",
-            StatusState::Failure => "failure",
-            StatusState::Error => "error",
-        };
+        let state = status.state.as_str();
         let mut body = json!({ "state": state, "context": status.context, "description": status.description });
         if let Some(url) = &status.url {
             body["target_url"] = json!(url);
