@@ -277,3 +277,34 @@ fn k8s_an_impersonated_account_of_one_namespace_is_enough() {
     assert!(place.api().get(&format!("{rbac}/roles/more")).is_none());
     assert!(place.everything_said("web").contains(&user), "who may not is not told");
 }
+
+#[test]
+fn k8s_what_somebody_makes_in_the_middle_of_a_rollout_is_judged_anew_and_adopted() {
+    let mut place = Place::new();
+    place.app("web").interval("1s").guard("writeCap: disabled").guard("rate: { perSecond: 2, burst: 1 }");
+    place.config_maps(0..12, "ours").repo.publish("twelve");
+    let mut controller = place.controller();
+    controller.until("the first is made", || place.held().contains_key("c000").then_some(()));
+    // Half a second passes between two writes, and ten come before this one.
+    let theirs =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c011"}, "data": {"theirs": "1"}});
+    place.api().create(&format!("/api/v1/namespaces/{}/configmaps?fieldManager=somebody", place.namespace), &theirs);
+    let tip = place.repo.head();
+    controller.until_status("it converged", "web", |status| status.converged() == Some(&tip));
+    assert!(controller.stop().success());
+    let history = place.holdfast(&["history", "web", "--last", "1000", "--output", "json"]).ok().json();
+    let rows = history["history"].as_array().expect("the history is a list");
+    let of_it = rows.iter().filter(|row| row.to_string().contains(&place.id("c011"))).map(ToString::to_string);
+    let told = of_it.collect::<Vec<_>>().join("\n");
+    assert!(
+        told.contains("somebody made it meanwhile") && told.contains("changed while it was still unwritten"),
+        "{told}"
+    );
+    let object = place.api().get(&place.path("c011")).expect("it is there");
+    assert_eq!(object["data"], json!({"theirs": "1", "value": "ours"}));
+    let wrote = rows.iter().find(|row| row["kind"] == "wrote" && row["fact"]["id"] == place.id("c011").as_str());
+    let wrote = wrote.unwrap_or_else(|| panic!("it was never written: {told}"));
+    let how = (&wrote["fact"]["verb"], &wrote["fact"]["effect"]);
+    assert_eq!(how, (&json!("update"), &json!("update")), "an adoption counts as one");
+    place.assert_steady(2);
+}

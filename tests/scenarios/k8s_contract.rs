@@ -84,6 +84,14 @@ impl Bench {
     /// Brings the object to what is wanted, as the controller would.
     fn apply(&mut self) -> Here {
         let before = self.look().here().cloned();
+        match self.write(before) {
+            Outcome::Done(Live::Here(here)) => here,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Writes what is wanted over what was seen.
+    fn write(&mut self, before: Option<Here>) -> Outcome {
         let op = WriteOp {
             id: self.id.clone(),
             verb: if before.is_some() { Verb::Update } else { Verb::Create },
@@ -92,10 +100,7 @@ impl Bench {
             force: true,
             replace: false,
         };
-        match self.target.lock().unwrap().write(&op) {
-            Outcome::Done(Live::Here(here)) => here,
-            other => panic!("{other:?}"),
-        }
+        self.target.lock().unwrap().write(&op)
     }
 
     fn rehearse(&mut self, here: &Here) -> Option<Rehearsal> {
@@ -366,4 +371,26 @@ fn k8s_the_live_digest_of_a_custom_kind_tells_every_drift_and_invents_none() {
     let mut bench = Bench::new("rev.dev/Thing/fuzz/fz", "/apis/rev.dev/v1/namespaces/fuzz/things/fz", thing());
     let count = fuzz(&mut bench, 0x2545_f491, 250);
     assert!(count.drifts > 40 && count.kept > 10, "{count:?}");
+}
+
+#[test]
+fn k8s_a_creation_changes_nothing_of_what_somebody_made_since_it_was_looked_for() {
+    let cluster = Cluster::shared();
+    namespace(&cluster);
+    let collections = "/api/v1/namespaces/fuzz/configmaps";
+    let path = "/api/v1/namespaces/fuzz/configmaps/raced";
+    let map = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "raced", "namespace": "fuzz"}, "data": data});
+    let mut bench = Bench::new("/ConfigMap/fuzz/raced", path, map(json!({"value": "ours"})));
+    // Something else, the same value, and another one.
+    for theirs in [json!({"other": "theirs"}), json!({"value": "ours"}), json!({"value": "theirs"})] {
+        assert_eq!(bench.look(), Live::Gone);
+        cluster.api().create(&format!("{collections}?fieldManager=somebody"), &map(theirs));
+        let before = cluster.api().get(path);
+        let outcome = bench.write(None);
+        assert!(matches!(&outcome, Outcome::Moved(why) if why.contains("somebody made it")), "{outcome:?}");
+        assert_eq!(cluster.api().get(path), before);
+        cluster.api().delete(path);
+    }
+    assert!(matches!(bench.write(None), Outcome::Done(Live::Here(_))), "where nothing is, it is created");
+    cluster.api().delete(path);
 }

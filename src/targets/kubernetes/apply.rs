@@ -10,6 +10,10 @@ use super::{Known, Shared};
 use crate::core::resource::Version;
 use std::sync::Arc;
 
+/// A resourceVersion that no object has: etcd's first write makes revision 2. An apply that expects it is refused (409) where
+/// there is anything, whoever made it and whatever it holds, and creates (201) where there is nothing.
+const ABSENT: &str = "1";
+
 /// What is to be applied, and where.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -75,15 +79,15 @@ impl Wanted {
         Ok(Self { kind: served, namespace, name, object })
     }
 
-    /// Makes the request; `expected` is what must be there.
+    /// Makes the request; `expected` is what must be there: nothing, if it is absent.
     pub(super) fn request(&self, asks: Asks, expected: Option<&Version>, force: bool) -> Request<'static> {
         let mut object = self.object.clone();
-        if let Some((uid, revision)) = expected.and_then(read_version)
-            && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
-        {
-            metadata.insert("uid".to_owned(), uid.into());
-            if !revision.is_empty() {
-                metadata.insert("resourceVersion".to_owned(), revision.into());
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            let (uid, revision) = expected.map_or(("", ABSENT), |version| read_version(version).unwrap_or_default());
+            for (name, value) in [("uid", uid), ("resourceVersion", revision)] {
+                if !value.is_empty() {
+                    metadata.insert(name.to_owned(), value.into());
+                }
             }
         }
         let mut path = format!("{}?fieldManager={}", self.kind.object(&self.namespace, &self.name), escaped(MANAGER));

@@ -205,11 +205,13 @@ async fn creation(shared_: &Shared, brings: &Brings<'_>, wanted: &Wanted, op: &O
         Ok(answer) => answer,
         Err(lost) => return Rehearsal::Unread(shared(lost.to_string())),
     };
+    let made = || Rehearsal::Unread("it was made since it was looked for".into());
     if answer.code == 200 {
-        return Rehearsal::Unread("it was made since it was looked for".into());
+        return made();
     }
     match answer.ok() {
         Ok(_) => Rehearsal::Fits,
+        Err(status) if matches!(status.meaning(), Meaning::Moved | Meaning::Owned) => made(),
         Err(status) if status.meaning() == Meaning::NotThere => {
             if brings.namespaces.contains(wanted.namespace.as_str()) {
                 let why = format!("its namespace {} is not there yet, and is a part of the plan", wanted.namespace);

@@ -118,9 +118,12 @@ async fn wanted(shared_: &Shared, known: &mut Known, bytes: &[u8]) -> Result<Wan
 async fn create(shared_: &Shared, wanted: &Wanted) -> Result<Object, Undone> {
     let answer = send(shared_, &wanted.request(Asks::Patch, None, false)).await.map_err(lost)?;
     let created = answer.code == 201;
-    let object = accepted(answer, &wanted.kind)?;
-    // Something was there by now. It has what we apply, and is looked at anew before anything is concluded.
-    if created { Ok(object) } else { Err(Undone::Moved("somebody made it meanwhile".into())) }
+    match accepted(answer, &wanted.kind) {
+        // A server that overlooks what was expected; what it holds is looked at anew before anything is concluded.
+        Ok(_) if !created => Err(Undone::Moved("somebody made it meanwhile, and it was applied to".into())),
+        Err(Undone::Moved(why)) => Err(Undone::Moved(shared(format!("somebody made it meanwhile: {why}")))),
+        other => other,
+    }
 }
 
 async fn update(
