@@ -8,12 +8,14 @@ mod nature;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod yaml;
 
 use std::sync::Arc;
 
 pub use canonical::{canonical, digest};
 pub use nature::{Side, holds, nature};
-pub use parse::{ManifestError, Problem, parse, yaml};
+pub use parse::{ManifestError, Problem, parse};
+pub use yaml::yaml;
 
 use crate::core::effect_kubernetes as rules;
 use crate::core::resource::{Digest, Id, Nature};

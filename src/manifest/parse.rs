@@ -1,10 +1,11 @@
-//! From the bytes of a file to the objects in it, read as the API server reads YAML.
+//! From the bytes of a file to the objects in it, each of which is one resource.
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Object;
+use super::yaml::yaml;
 use crate::core::effect_kubernetes as rules;
 
 /// Says what is wrong with a file of manifests.
@@ -40,85 +41,76 @@ pub enum Problem {
     /// An object outside of namespaces that names one.
     #[error("it is of a kind outside of namespaces, and names the namespace {0:?}; take that out")]
     Namespaced(String),
+    /// What kubectl would take for a list.
+    #[error(
+        "it has `items`, which makes it a list to kubectl, and its kind does not end in `List`: nothing but the items would be \
+         read; take `items` out, or write the kind of the list"
+    )]
+    Items,
     /// A field of a wrong kind.
     #[error("its {0} is wrong: it must be {1}")]
     Field(&'static str, &'static str),
 }
 
-/// Anchors and aliases in manifests are few; a document that unfolds into a million values is an attack.
-const NODES_MAX: usize = 1_000_000;
-
 /// Nested lists are unfolded so deep.
 const LISTS_DEEP: usize = 8;
 
-/// Reads every object of a file, lists unfolded; empty documents are none. `json` tells the format.
+/// Reads every object of a file, lists unfolded; empty documents are none.
 ///
 /// # Errors
 /// The first document that is no object, and why.
-pub fn parse(bytes: &[u8], json: bool, namespace: &str) -> Result<Vec<Object>, ManifestError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| ManifestError { document: 1, problem: Problem::Syntax(error.to_string()) })?;
-    let documents = if json { json_documents(text) } else { yaml(text) }?;
+pub fn parse(bytes: &[u8], namespace: &str) -> Result<Vec<Object>, ManifestError> {
     let mut objects = Vec::new();
-    for (at, document) in documents.into_iter().enumerate() {
-        unfold(document, namespace, 0, &mut objects).map_err(|problem| ManifestError { document: at + 1, problem })?;
+    for (document, value) in values(bytes)? {
+        objects.push(Object::new(value, namespace).map_err(|problem| ManifestError { document, problem })?);
     }
     Ok(objects)
 }
 
-fn json_documents(text: &str) -> Result<Vec<Value>, ManifestError> {
-    let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    documents
-        .enumerate()
-        .map(|(at, document)| {
-            document.map_err(|error| ManifestError { document: at + 1, problem: Problem::Syntax(error.to_string()) })
-        })
-        .collect()
-}
-
-/// Reads YAML 1.1 as the API server's own reader takes it: `0777` is octal, `yes` is a boolean, a repeated key is an error.
-///
-/// # Errors
-/// The document that does not parse, and why.
-pub fn yaml(text: &str) -> Result<Vec<Value>, ManifestError> {
-    let mut options = serde_saphyr::Options::default();
-    options.legacy_octal_numbers = true;
-    options.strict_booleans = false;
-    options.with_snippet = false;
-    let mut budget = serde_saphyr::Budget::default();
-    budget.max_nodes = NODES_MAX;
-    options.budget = Some(budget);
-    serde_saphyr::from_multiple_with_options::<Value>(text, options).map_err(|error| {
-        let said = error.to_string();
-        let line = error.location().map_or(0, |location| location.line() as usize);
-        // The documents that end before the one that is wrong.
-        let before = text.lines().take(line.saturating_sub(1)).filter(|line| line.trim_end() == "---").count();
-        let first = usize::from(!text.trim_start().starts_with("---"));
-        let document = (before + first).max(1);
-        ManifestError { document, problem: Problem::Syntax(said.lines().next().unwrap_or_default().to_owned()) }
-    })
-}
-
-fn unfold(document: Value, namespace: &str, depth: usize, objects: &mut Vec<Object>) -> Result<(), Problem> {
-    match document {
-        Value::Null => Ok(()),
-        Value::Object(mut map) => {
-            let is_list = map.get("apiVersion").and_then(Value::as_str) == Some("v1")
-                && map.get("kind").and_then(Value::as_str) == Some("List");
-            if !is_list {
-                objects.push(Object::new(Value::Object(map), namespace)?);
-                return Ok(());
-            }
-            match map.remove("items") {
-                Some(Value::Array(items)) if depth < LISTS_DEEP => {
-                    items.into_iter().try_for_each(|item| unfold(item, namespace, depth + 1, objects))
-                }
-                None | Some(Value::Null) => Ok(()),
-                Some(_) => Err(Problem::Field("items", "a list of objects, nested eight times at most")),
-            }
+/// Reads what a file holds, lists unfolded, with the number of its document.
+pub(super) fn values(bytes: &[u8]) -> Result<Vec<(usize, Value)>, ManifestError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
+        ManifestError { document: 1, problem: Problem::Syntax(format!("line {line}: it is not UTF-8: {error}")) }
+    })?;
+    let mut found = Vec::new();
+    for (at, document) in yaml(text)?.into_iter().enumerate() {
+        let document_number = at + 1;
+        let fail = |problem| ManifestError { document: document_number, problem };
+        if !document.is_null() {
+            unfold(document, 0, &mut |value| found.push((document_number, value))).map_err(fail)?;
         }
-        _ => Err(Problem::NoObject),
     }
+    Ok(found)
+}
+
+/// Unfolds lists as kubectl does: what has `items` is one, and what is in a typed one need not say its kind.
+fn unfold(document: Value, depth: usize, found: &mut dyn FnMut(Value)) -> Result<(), Problem> {
+    let Value::Object(mut map) = document else { return Err(Problem::NoObject) };
+    let Some(items) = map.remove("items") else {
+        found(Value::Object(map));
+        return Ok(());
+    };
+    let (version, kind) = (map.remove("apiVersion"), map.remove("kind"));
+    let of = kind.as_ref().and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"));
+    let of = of.ok_or(Problem::Items)?.to_owned();
+    let items = match items {
+        Value::Null if depth == 0 => return Ok(()),
+        Value::Array(items) if depth < LISTS_DEEP => items,
+        _ => return Err(Problem::Field("items", "a list of objects, nested eight times at most")),
+    };
+    for mut item in items {
+        let unnamed = |item: &Map<String, Value>| {
+            let empty = |name: &str| item.get(name).and_then(Value::as_str).is_none_or(str::is_empty);
+            empty("kind") && empty("apiVersion")
+        };
+        if let Some(item) = item.as_object_mut().filter(|item| depth == 0 && !of.is_empty() && unnamed(item)) {
+            item.insert("kind".to_owned(), of.as_str().into());
+            item.extend(version.clone().map(|version| ("apiVersion".to_owned(), version)));
+        }
+        unfold(item, depth + 1, found)?;
+    }
+    Ok(())
 }
 
 /// Returns the group and the kind of an object.

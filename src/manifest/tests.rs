@@ -6,7 +6,7 @@ use super::*;
 use crate::core::op::{Effect, update_effect};
 
 fn yaml(text: &str) -> Vec<Object> {
-    parse(text.as_bytes(), false, "default").unwrap()
+    parse(text.as_bytes(), "default").unwrap()
 }
 
 fn one(text: &str) -> Object {
@@ -15,7 +15,7 @@ fn one(text: &str) -> Object {
 }
 
 fn error(text: &str) -> String {
-    parse(text.as_bytes(), false, "default").unwrap_err().to_string()
+    parse(text.as_bytes(), "default").unwrap_err().to_string()
 }
 
 fn value(object: &Object) -> Value {
@@ -77,7 +77,7 @@ fn lists_and_documents_are_unfolded_and_empty_ones_are_none() {
     let ids: Vec<String> = yaml(&text).iter().map(|object| object.id.to_string()).collect();
     assert_eq!(ids, ["/ConfigMap/shop/web", "/Namespace//a"]);
     let json = br#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"}} {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"b"}}"#;
-    assert_eq!(parse(json, true, "default").unwrap().len(), 2);
+    assert_eq!(parse(json, "default").unwrap().len(), 2);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn what_is_wrong_says_where_and_what_to_do() {
         "{}",
         error(&format!("{MAP}---\na: [\n"))
     );
-    assert!(parse(&[0xff], false, "default").is_err());
+    assert!(parse(&[0xff], "default").is_err());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::core::tree::{Kind, Oid, Side, Trees, Visit, diff, is_freeze, show};
 use crate::manifest::{self, Object};
 
 /// Changes whenever the same tree would render differently.
-pub(super) const VERSION: &[u8] = b"objects 1";
+pub(super) const VERSION: &[u8] = b"objects 2";
 
 /// The files that are read; all others are none of ours.
 const ENDINGS: [&[u8]; 3] = [b".yaml", b".yml", b".json"];
@@ -20,9 +20,9 @@ const ENDINGS: [&[u8]; 3] = [b".yaml", b".yml", b".json"];
 /// The objects of one file.
 type Parsed = Arc<[Object]>;
 
-/// What was parsed of blobs, by object id and format; objects never change.
+/// What was parsed of blobs, by object id; objects never change.
 #[derive(Debug, Default)]
-pub(super) struct Files(Mutex<HashMap<(Oid, bool), Parsed>>);
+pub(super) struct Files(Mutex<HashMap<Oid, Parsed>>);
 
 /// Some hundred megabytes at most; then it is parsed anew.
 const FILES_MAX: usize = 50_000;
@@ -146,7 +146,7 @@ impl Objects<'_> {
             Kind::Link => return Err(at(Problem::LinkToManifest)),
             Kind::Submodule | Kind::Tree => return Err(at(Problem::Submodule)),
         }
-        let parsed = self.parse(oid, path.ends_with(b".json")).map_err(at)?;
+        let parsed = self.parse(oid).map_err(at)?;
         let open = |object: &Object| {
             let object = self.secrets.open(object.clone()).map_err(at)?;
             Ok(Found { object, origin: origin.clone() })
@@ -154,12 +154,12 @@ impl Objects<'_> {
         parsed.iter().map(open).collect()
     }
 
-    fn parse(&self, oid: Oid, json: bool) -> Result<Parsed, Problem> {
-        if let Some(known) = self.files.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(oid, json)) {
+    fn parse(&self, oid: Oid) -> Result<Parsed, Problem> {
+        if let Some(known) = self.files.0.lock().unwrap_or_else(PoisonError::into_inner).get(&oid) {
             return Ok(known.clone());
         }
         let bytes = self.trees.blob(oid, self.limits.blob)?;
-        let parsed: Parsed = match manifest::parse(&bytes, json, self.namespace) {
+        let parsed: Parsed = match manifest::parse(&bytes, self.namespace) {
             Ok(objects) => objects.into(),
             Err(_) if self.lenient => Arc::default(),
             Err(error) => return Err(Problem::Manifest(error)),
@@ -168,7 +168,7 @@ impl Objects<'_> {
         if files.len() >= FILES_MAX {
             files.clear();
         }
-        files.insert((oid, json), parsed.clone());
+        files.insert(oid, parsed.clone());
         Ok(parsed)
     }
 }

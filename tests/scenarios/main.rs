@@ -23,6 +23,7 @@ mod k8s_contract;
 mod k8s_drift;
 mod k8s_failing;
 mod k8s_guards;
+mod k8s_kinds;
 mod k8s_loop;
 mod k8s_rendering;
 mod k8s_scale;

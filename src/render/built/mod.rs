@@ -110,7 +110,7 @@ impl Build<'_> {
 
     /// Reads what a program printed.
     fn parse(&self, printed: &[u8]) -> Result<Vec<Object>, RenderError> {
-        manifest::parse(printed, false, self.namespace).map_err(|error| self.fail(Problem::Built(error)))
+        manifest::parse(printed, self.namespace).map_err(|error| self.fail(Problem::Built(error)))
     }
 }
 

@@ -97,8 +97,34 @@ impl Wanted {
         if asks == Asks::Rehearse {
             path += "&dryRun=All";
         }
-        Request::with(asks, Method::PATCH, path, "application/apply-patch+yaml", object.to_string().into_bytes())
+        Request::with(
+            asks,
+            Method::PATCH,
+            path,
+            "application/apply-patch+yaml",
+            escape(&object.to_string()).into_bytes(),
+        )
     }
+}
+
+/// Escapes what the server's YAML reader would refuse, or take for the end of a line: it reads JSON as YAML.
+///
+/// Of JSON's own text nothing is touched: such characters stand in strings alone.
+fn escape(json: &str) -> String {
+    let odd =
+        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    if !json.contains(odd) {
+        return json.to_owned();
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if odd(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Sends a write, again where the server says that it did not take it up.
