@@ -54,7 +54,7 @@ pub fn compare_and_judge() -> Vec<Row> {
         state.resources.insert(id, Resource { accepted: Some(Arc::new(accepted)), trouble: None });
     }
     let desired = Desired::new(digest("inputs", 0), wants);
-    let observed = Observed { seen, failure: None, anchor: AnchorSeen::Absent };
+    let observed = Observed { seen, failure: None, anchor: AnchorSeen::Absent, same: Vec::new() };
     let guards = Guards::default();
     let times = (0..10).map(|_| {
         // As a new commit's is: not yet hashed.

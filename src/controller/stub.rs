@@ -125,7 +125,7 @@ impl Read for Stub {
             None => Live::Gone,
         };
         let seen = expect.iter().map(|Expect { id, .. }| ((*id).clone(), live(id))).collect();
-        Observed { seen, failure: None, anchor: self.anchor.clone() }
+        Observed { seen, failure: None, anchor: self.anchor.clone(), same: Vec::new() }
     }
 
     fn unhealthy(&mut self, _: &[Id]) -> Vec<Id> {

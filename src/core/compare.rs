@@ -2,7 +2,7 @@
 //!
 //! Decides per resource what standing it has; whether anything may be written is judged later, over the whole plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -57,7 +57,7 @@ pub struct Comparison {
     pub drift: Vec<Drift>,
     /// Desired states found already in place.
     pub in_place: Vec<(Id, Arc<Accepted>)>,
-    /// Accepted resources that are neither desired nor there.
+    /// Accepted resources that are neither desired nor there, or are desired by another name.
     pub gone: Vec<Id>,
     /// What a promotion leaves alone.
     pub conflicts: Vec<Conflict>,
@@ -86,6 +86,7 @@ pub fn compare(view: View<'_>) -> Comparison {
     let mut wants = wants.iter().peekable();
     let mut known = view.state.resources.iter().peekable();
     let mut seen = view.observed.seen.iter().peekable();
+    let also = renamed(&view);
     loop {
         let next = [
             wants.peek().copied().map(|want| &want.id),
@@ -96,10 +97,17 @@ pub fn compare(view: View<'_>) -> Comparison {
         let want = wants.next_if(|want| want.id == *id);
         let resource = known.next_if(|(known, _)| *known == id).map(|(_, resource)| resource);
         let live = seen.next_if(|(seen, _)| seen == id).map(|(_, live)| live);
-        Row { view, id, want, resource, live }.place(&mut out);
+        Row { view, id, want, resource, live, also: also.get(id).copied() }.place(&mut out);
     }
     wait_for_conflicts(&mut out);
     out
+}
+
+/// Returns, of resources that have two names, under which other one each is desired.
+fn renamed<'a>(view: &View<'a>) -> BTreeMap<&'a Id, &'a Id> {
+    let Some((desired, _)) = view.desired else { return BTreeMap::new() };
+    let both = view.observed.same.iter().flat_map(|(a, b)| [(a, b), (b, a)]);
+    both.filter(|(_, other)| desired.get(other).is_some()).collect()
 }
 
 /// Leaves alone what goes in the place of something that is left alone: it could only fail.
@@ -125,6 +133,8 @@ struct Row<'a> {
     want: Option<&'a Want>,
     resource: Option<&'a Resource>,
     live: Option<&'a Live>,
+    /// Another name of the same resource, by which it is desired: this one is forgotten, and nothing is deleted.
+    also: Option<&'a Id>,
 }
 
 impl Row<'_> {
@@ -158,7 +168,7 @@ impl Row<'_> {
                 Op { verb: Verb::Update, effect: op::update_effect(&accepted.nature, &want.nature), ..op }
             }
             (Some(want), None) => self.promotion(want, None, None),
-            (None, Some(accepted)) if self.view.desired.is_some() => Op {
+            (None, Some(accepted)) if self.view.desired.is_some() && self.also.is_none() => Op {
                 verb: Verb::Delete,
                 effect: Effect::Delete,
                 to: None,
@@ -177,6 +187,11 @@ impl Row<'_> {
         let Some(want) = self.want else {
             return self.place_extra(live, trouble, out);
         };
+        if let Some(other) = self.also {
+            let why = format!("it is the same object as {other}, which is desired too: take one of them out").into();
+            out.refused.push((self.id.clone(), why));
+            return out.blind.push(self.promotion(want, live.here(), None));
+        }
         match live.here() {
             Some(here) if here.digest == want.digest => out.in_place.push(self.in_place(want, here, None)),
             here => {
@@ -245,6 +260,10 @@ impl Row<'_> {
                 (Some(want), Some(here)) if want.digest != accepted.desired => {
                     self.promotion(want, Some(here), Some(accepted))
                 }
+                (None, Some(_)) if self.also.is_some() => {
+                    out.settled.insert(self.id.clone());
+                    return out.gone.push(self.id.clone());
+                }
                 (None, Some(here)) if self.view.desired.is_some() => self.removal(here, Some(accepted), false),
                 _ => return,
             };
@@ -253,7 +272,7 @@ impl Row<'_> {
             }
             return out.promote.push(op);
         }
-        if self.want.is_none() && here.is_none() && self.view.desired.is_some() {
+        if self.want.is_none() && (here.is_none() || self.also.is_some()) && self.view.desired.is_some() {
             out.gone.push(self.id.clone());
             out.settled.insert(self.id.clone());
         }
@@ -419,4 +438,52 @@ fn marked(nature: &Arc<Nature>, here: Option<&Here>) -> Arc<Nature> {
         (nature.protected, nature.access_control) = (protected, access_control);
     }
     nature
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{World, digest, files};
+    use super::*;
+
+    /// Compares with the tip when two of the names are one resource.
+    fn compared(world: &World, same: [&str; 2]) -> Comparison {
+        let (commit, files) = world.tip();
+        let desired = super::super::fixture::desired(files);
+        let observed = Observed { same: vec![(Id::new(same[0]), Id::new(same[1]))], ..world.observed() };
+        let guards = Guards::default();
+        let (state, now) = (&world.state, world.state.now());
+        compare(View { desired: Some((&desired, commit)), observed: &observed, state, guards: &guards, now })
+    }
+
+    #[test]
+    fn a_resource_that_is_desired_by_another_name_is_forgotten_and_never_deleted() {
+        let mut world = World::at(files(0..2, 1));
+        let mut tip = files(0..1, 1);
+        tip.insert("other".to_owned(), 1);
+        world.push("tip", tip);
+        world.live.insert("other".to_owned(), 1);
+        let comparison = compared(&world, ["f001", "other"]);
+        assert_eq!((comparison.promote.len(), &comparison.gone[..]), (0, &[Id::new("f001")][..]));
+        assert_eq!(comparison.in_place[0].0, Id::new("other"));
+        // Changed by hand it still is the same one.
+        world.live.extend([("f001".to_owned(), 7), ("other".to_owned(), 7)]);
+        let comparison = compared(&world, ["other", "f001"]);
+        assert!(comparison.gone == [Id::new("f001")] && comparison.promote.iter().all(|op| op.verb != Verb::Delete));
+        world.unread.push("f001".to_owned());
+        assert!(compared(&world, ["f001", "other"]).blind.is_empty());
+    }
+
+    #[test]
+    fn a_resource_that_is_desired_by_two_names_is_refused_by_the_newer_one() {
+        let mut world = World::at(files(0..2, 1));
+        let mut tip = files(0..2, 1);
+        tip.insert("other".to_owned(), 1);
+        world.push("tip", tip);
+        world.live.insert("other".to_owned(), 1);
+        let comparison = compared(&world, ["f001", "other"]);
+        let [(id, why)] = &comparison.refused[..] else { panic!("{:?}", comparison.refused) };
+        assert!(id.as_str() == "other" && why.contains("f001"), "{why}");
+        assert!(comparison.promote.is_empty() && comparison.gone.is_empty());
+        assert_eq!(comparison.blind[0].to, Some(digest(1)));
+    }
 }

@@ -343,6 +343,9 @@ pub struct Observed {
     pub failure: Option<Arc<str>>,
     /// What was seen where the anchor should be.
     pub anchor: AnchorSeen,
+    /// Identities that name one and the same resource, in pairs: one that says where it is, and one that leaves it to the
+    /// target. Both are in `seen`.
+    pub same: Vec<(Id, Id)>,
 }
 
 impl Observed {

@@ -4,6 +4,7 @@
 //! live. Nothing here reads anything.
 
 mod canonical;
+mod definition;
 mod nature;
 mod parse;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod yaml;
 use std::sync::Arc;
 
 pub use canonical::{canonical, digest};
+pub use definition::{Definition, Scopes};
 pub use nature::{Side, holds, nature};
 pub use parse::{ManifestError, Problem, parse};
 pub use yaml::yaml;
@@ -68,6 +70,8 @@ pub struct Object {
     pub encrypted: bool,
     /// Whether it was decrypted: nothing of it is shown.
     pub secret: bool,
+    /// The kind that it defines, if it is a definition.
+    pub defines: Option<Definition>,
 }
 
 impl Object {
@@ -83,8 +87,9 @@ impl Object {
         canonical::clean(&mut value, encrypted)?;
         let json: Arc<[u8]> = canonical(&value).into();
         let nature = Arc::new(nature(&value, Side::Wanted));
+        let defines = Definition::of(&group, &kind, &value);
         let rank = rules::rank(&group, &kind);
         let key = Key { group, kind, namespace, name };
-        Ok(Self { id: key.id(), key, digest: digest(&json), json, nature, rank, encrypted, secret: false })
+        Ok(Self { id: key.id(), key, digest: digest(&json), json, nature, rank, encrypted, secret: false, defines })
     }
 }

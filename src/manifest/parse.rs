@@ -136,7 +136,11 @@ pub(super) fn kind_of(value: &Value) -> Result<(Arc<str>, Arc<str>), Problem> {
 
 /// Returns the name of an object. Generated names would be others at each apply.
 pub(super) fn name_of(value: &Value) -> Result<Arc<str>, Problem> {
-    let name = value.pointer("/metadata/name").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let name = value.pointer("/metadata/name");
+    if name.is_some_and(|name| name.is_boolean() || name.is_number()) {
+        return Err(Problem::Field("metadata.name", "a text: quote it (`y`, `on` and `no` are booleans)"));
+    }
+    let name = name.and_then(Value::as_str).filter(|name| !name.is_empty());
     let name = name.ok_or(Problem::Missing("metadata.name (generateName would make another one at each apply)"))?;
     segment("name", name)?;
     Ok(name.into())

@@ -102,6 +102,12 @@ fn what_is_wrong_says_where_and_what_to_do() {
         ("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", "render: { kustomize: {} }"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a/b }\n", "no name that an object can have"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: { generateName: a }\n", "generateName"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: y }\n", "quote it"),
+        ("apiVersion: v1\nkind: X\nmetadata: { name: a }\nitems: []\n", "makes it a list to kubectl"),
+        (
+            "apiVersion: v1\nkind: X\na: 1\na: 2\n",
+            "document 1: it does not parse: line 4: the key \"a\" is there twice",
+        ),
     ] {
         assert!(error(text).contains(told), "{}", error(text));
     }

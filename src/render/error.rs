@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::core::resource::Id;
 use crate::core::tree::{TreeError, show};
-use crate::manifest::ManifestError;
+use crate::manifest::{ManifestError, Problem as ManifestProblem};
 
 /// Says why a commit does not render. Nothing of it is used then (`GUARDS.md` 2, RENDER).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -77,6 +77,9 @@ pub enum Problem {
     /// A file of manifests has a document that is no object.
     #[error(transparent)]
     Manifest(ManifestError),
+    /// An object is where the definition of its kind says that there are none.
+    #[error("{0}")]
+    Misplaced(ManifestProblem),
     /// Two files declare one object.
     #[error("it declares {id}, which {other} declares too; take it out of one of the two")]
     Twice {
@@ -152,6 +155,7 @@ impl Problem {
             Self::Time(_) => "time",
             Self::NotWanted => "not_wanted",
             Self::Manifest(_) => "manifest",
+            Self::Misplaced(_) => "misplaced",
             Self::Twice { .. } => "twice",
             Self::LinkToManifest => "link_to_manifest",
             Self::Built(_) => "built",

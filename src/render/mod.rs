@@ -277,7 +277,7 @@ impl Renderer {
             let objects = builder.build(&build, &prepared)?;
             let fail = |problem| RenderError { path: origin.clone(), problem };
             let opened = objects.into_iter().map(|object| self.secrets().open(object).map_err(fail));
-            objects::Rendered::of_built(opened.collect::<Result<_, _>>()?, &origin)
+            objects::Rendered::of_built(opened.collect::<Result<_, _>>()?, &origin, &self.namespace)
         };
         let rendered = match known.and_then(|known| known.objects) {
             Some(rendered) => rendered,

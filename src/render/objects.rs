@@ -8,8 +8,8 @@ use super::error::Fail;
 use super::sops::Secrets;
 use super::{Limits, Problem, RenderError, WantChange};
 use crate::core::resource::{Id, Want};
-use crate::core::tree::{Kind, Oid, Side, Trees, Visit, diff, is_freeze, show};
-use crate::manifest::{self, Object};
+use crate::core::tree::{Entry, Kind, Oid, Side, TreeError, Trees, Visit, diff, is_freeze, show};
+use crate::manifest::{self, Object, Scopes};
 
 /// Changes whenever the same tree would render differently.
 pub(super) const VERSION: &[u8] = b"objects 2";
@@ -20,9 +20,16 @@ const ENDINGS: [&[u8]; 3] = [b".yaml", b".yml", b".json"];
 /// The objects of one file.
 type Parsed = Arc<[Object]>;
 
-/// What was parsed of blobs, by object id; objects never change.
+/// What was parsed, by object id; objects never change.
 #[derive(Debug, Default)]
-pub(super) struct Files(Mutex<HashMap<Oid, Parsed>>);
+pub(super) struct Files {
+    blobs: Mutex<HashMap<Oid, Parsed>>,
+    /// What the definitions below a tree say.
+    scopes: Mutex<HashMap<Oid, Scopes>>,
+}
+
+/// Definitions are looked for so deep; nobody nests directories further.
+const DEEP: usize = 200;
 
 /// Some hundred megabytes at most; then it is parsed anew.
 const FILES_MAX: usize = 50_000;
@@ -36,9 +43,20 @@ pub(super) struct Found {
 
 impl Found {
     fn want(&self) -> Want {
-        let Object { id, key: _, json: _, digest, nature, rank, encrypted: _, secret: _ } = &self.object;
+        let Object { id, key: _, json: _, digest, nature, rank, encrypted: _, secret: _, defines: _ } = &self.object;
         Want { id: id.clone(), digest: *digest, nature: nature.clone(), rank: *rank, origin: Some(self.origin.clone()) }
     }
+}
+
+/// Puts objects where the definitions of their kinds say.
+fn place(found: Vec<Found>, scopes: &Scopes, namespace: &str) -> Result<Vec<Found>, RenderError> {
+    let placed = found.into_iter().map(|Found { object, origin }| {
+        let object = scopes
+            .place(object, namespace)
+            .map_err(|problem| RenderError { path: origin.clone(), problem: Problem::Misplaced(problem) })?;
+        Ok(Found { object, origin })
+    });
+    placed.collect()
 }
 
 /// Everything that a tree renders to, with the bytes.
@@ -60,8 +78,16 @@ impl Rendered {
     }
 
     /// Takes what a program built: every object comes from the directory as a whole.
-    pub(super) fn of_built(objects: Vec<Object>, origin: &Arc<str>) -> Result<Self, RenderError> {
-        Self::of(objects.into_iter().map(|object| Found { object, origin: origin.clone() }))
+    pub(super) fn of_built(objects: Vec<Object>, origin: &Arc<str>, namespace: &str) -> Result<Self, RenderError> {
+        let found = objects.into_iter().map(|object| Found { object, origin: origin.clone() }).collect();
+        Self::of_all(found, namespace)
+    }
+
+    /// Takes everything that there is, with the definitions among it.
+    fn of_all(found: Vec<Found>, namespace: &str) -> Result<Self, RenderError> {
+        let mut scopes = Scopes::default();
+        found.iter().filter_map(|found| found.object.defines.as_ref()).for_each(|defined| scopes.add(defined));
+        Self::of(place(found, &scopes, namespace)?)
     }
 
     pub(super) fn wants(&self) -> Vec<Want> {
@@ -122,13 +148,60 @@ impl Objects<'_> {
     /// Renders a whole tree.
     pub(super) fn all(&self, source: Oid) -> Result<Rendered, RenderError> {
         let (_, new) = self.walk(None, Some(source))?;
-        Rendered::of(new)
+        Rendered::of_all(new, self.namespace)
     }
 
     /// Renders where two trees differ, both sides, at the cost of the files that differ.
     pub(super) fn changes(&self, old: Option<Oid>, new: Option<Oid>) -> Result<Vec<Change>, RenderError> {
-        let (old, new) = self.walk(old, new)?;
-        Ok(Rendered::of(old)?.changes(&Rendered::of(new)?))
+        let (before, after) = self.walk(old, new)?;
+        let mut both = before.iter().chain(&after).map(|found| &found.object);
+        if !both.any(|object| object.is_custom() || object.defines.is_some()) {
+            return Ok(Rendered::of(before)?.changes(&Rendered::of(after)?));
+        }
+        let (known, defined) = (self.scopes_of(old)?, self.scopes_of(new)?);
+        if known != defined {
+            // Where an object belongs may change in files that did not.
+            let whole = |tree: Option<Oid>| tree.map_or_else(|| Ok(Rendered::default()), |tree| self.all(tree));
+            return Ok(whole(old)?.changes(&whole(new)?));
+        }
+        let placed = |found| Rendered::of(place(found, &defined, self.namespace)?);
+        Ok(placed(before)?.changes(&placed(after)?))
+    }
+
+    /// Returns what the definitions in a tree say.
+    fn scopes_of(&self, tree: Option<Oid>) -> Result<Scopes, RenderError> {
+        let fail = |error: TreeError| RenderError { path: show(self.path), problem: error.into() };
+        tree.map_or_else(|| Ok(Scopes::default()), |tree| self.scopes(tree, true, 0).map_err(fail))
+    }
+
+    /// Returns the same of a tree that may be a part of another; of one that was looked at, it is known.
+    fn scopes(&self, tree: Oid, top: bool, depth: usize) -> Result<Scopes, TreeError> {
+        let known = || self.files.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scopes) = known().get(&tree).filter(|_| !top) {
+            return Ok(scopes.clone());
+        }
+        let mut scopes = Scopes::default();
+        let raw = self.trees.tree(tree)?;
+        for Entry { name, kind, oid } in crate::core::tree::parse(tree, &raw)? {
+            if top && is_freeze(name) {
+                continue;
+            }
+            match kind {
+                Kind::Tree if depth < DEEP => scopes.extend(&self.scopes(oid, false, depth + 1)?),
+                Kind::File | Kind::Executable if ENDINGS.iter().any(|ending| name.ends_with(ending)) => {
+                    // What does not parse is told by whoever renders it.
+                    let parsed = self.parse(oid).unwrap_or_default();
+                    parsed.iter().filter_map(|object| object.defines.as_ref()).for_each(|defined| scopes.add(defined));
+                }
+                _ => {}
+            }
+        }
+        let mut known = known();
+        if known.len() >= FILES_MAX {
+            known.clear();
+        }
+        known.insert(tree, scopes.clone());
+        Ok(scopes)
     }
 
     fn walk(&self, old: Option<Oid>, new: Option<Oid>) -> Result<(Vec<Found>, Vec<Found>), RenderError> {
@@ -155,7 +228,7 @@ impl Objects<'_> {
     }
 
     fn parse(&self, oid: Oid) -> Result<Parsed, Problem> {
-        if let Some(known) = self.files.0.lock().unwrap_or_else(PoisonError::into_inner).get(&oid) {
+        if let Some(known) = self.files.blobs.lock().unwrap_or_else(PoisonError::into_inner).get(&oid) {
             return Ok(known.clone());
         }
         let bytes = self.trees.blob(oid, self.limits.blob)?;
@@ -164,7 +237,7 @@ impl Objects<'_> {
             Err(_) if self.lenient => Arc::default(),
             Err(error) => return Err(Problem::Manifest(error)),
         };
-        let mut files = self.files.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         if files.len() >= FILES_MAX {
             files.clear();
         }

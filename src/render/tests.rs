@@ -547,3 +547,49 @@ fn two_files_that_declare_one_object_do_not_render() {
     assert!(error.contains("apps/values.yaml") && error.contains("apiVersion"), "{error}");
     assert_eq!(manifests().lenient().render(&memory, &commit).unwrap().wants().len(), 0);
 }
+
+fn definition(kind: &str, scope: &str) -> String {
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{ name: {kind}s.x.org }}\n\
+         spec: {{ group: x.org, scope: {scope}, names: {{ kind: {kind}, plural: {kind}s }} }}\n"
+    )
+}
+
+fn custom(kind: &str, metadata: &str) -> String {
+    format!("apiVersion: x.org/v1\nkind: {kind}\nmetadata: {{ {metadata} }}\n")
+}
+
+#[test]
+fn custom_objects_are_where_the_definitions_in_the_same_tree_say_and_elsewhere_where_they_say_themselves() {
+    let mut memory = Memory::default();
+    let (a, b, w) = (definition("A", "Namespaced"), definition("B", "Cluster"), custom("A", "name: w"));
+    let objects = [w.clone(), custom("A", "name: x, namespace: shop"), custom("B", "name: e"), custom("C", "name: z")];
+    let with = |memory: &mut Memory, crds: &[&str], objects: &str| {
+        let crds = crds.join("---\n");
+        let folder = tree([("crds.yaml", file(&crds))]);
+        memory.commit(&tree([("apps", tree([("crds", folder), ("objects.yaml", file(objects))]))]))
+    };
+    let both = with(&mut memory, &[&a, &b], &objects.join("---\n"));
+    let renderer = manifests();
+    let desired = renderer.render(&memory, &both).unwrap();
+    let found: Vec<&str> = names(desired.wants()).into_iter().filter(|id| id.starts_with("x.org")).collect();
+    assert_eq!(found, ["x.org/A/default/w", "x.org/A/shop/x", "x.org/B//e", "x.org/C//z"]);
+    let spelt = with(&mut memory, &[&a, &b], &custom("A", "name: w, namespace: default"));
+    assert_eq!(renderer.render(&memory, &spelt).unwrap().wants()[2].digest, desired.wants()[2].digest);
+
+    // A definition that comes or goes moves objects in files that nobody touched.
+    let (without, alone) = (with(&mut memory, &[&b], &w), with(&mut memory, &[&a, &b], &w));
+    let more = with(&mut memory, &[&a, &b], &[w.clone(), custom("A", "name: v")].join("---\n"));
+    let changes = |old, new| {
+        let changes = renderer.changes(&memory, old, new).unwrap();
+        changes.iter().map(|change| (change.id.to_string(), change.new.is_some())).collect::<Vec<_>>()
+    };
+    let moved = [("x.org/A//w".to_owned(), false), ("x.org/A/default/w".to_owned(), true)];
+    assert_eq!(changes(&without, &alone)[1..], moved);
+    // Of a definition in a file that did not change, the one that did knows.
+    assert_eq!(changes(&alone, &more), [("x.org/A/default/v".to_owned(), true)]);
+
+    let wrong = with(&mut memory, &[&a, &b], &custom("B", "name: e, namespace: shop"));
+    let error = renderer.render(&memory, &wrong).unwrap_err().to_string();
+    assert!(error.contains("apps/objects.yaml") && error.contains("outside of namespaces"), "{error}");
+}

@@ -62,7 +62,7 @@ impl Directory {
         }
         // Everything may have been read from a directory that was removed, unmounted or replaced meanwhile.
         match root.check(&self.config.root) {
-            Ok(()) => Observed { seen, failure: None, anchor },
+            Ok(()) => Observed { seen, failure: None, anchor, same: Vec::new() },
             Err(why) => Observed { failure: Some(why), ..Observed::default() },
         }
     }

@@ -123,12 +123,12 @@ impl Exec {
             return Err(self.say("observe", "its answer has no end"));
         }
         let seen = ids.into_iter().cloned().zip(answers.into_iter().map(|live| live.unwrap_or(Live::Gone)));
-        Ok(Observed { seen: seen.collect(), failure: None, anchor })
+        Ok(Observed { seen: seen.collect(), failure: None, anchor, same: Vec::new() })
     }
 
     /// Asks the program for the anchor alone.
     pub fn read_anchor(&self) -> AnchorSeen {
-        let Observed { seen: _, failure, anchor } = self.observe(&[]);
+        let Observed { seen: _, failure, anchor, same: _ } = self.observe(&[]);
         failure.map_or(anchor, AnchorSeen::Unread)
     }
 
@@ -136,7 +136,7 @@ impl Exec {
     /// is gone is nobody's health.
     pub fn health(&self, ids: &[Id]) -> Vec<(Id, Health, Option<String>)> {
         let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None }).collect();
-        let Observed { seen, failure, anchor: _ } = self.observe(&expect);
+        let Observed { seen, failure, anchor: _, same: _ } = self.observe(&expect);
         if let Some(why) = failure {
             return ids.iter().map(|id| (id.clone(), Health::Progressing, Some(why.to_string()))).collect();
         }

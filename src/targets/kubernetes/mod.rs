@@ -198,7 +198,7 @@ impl Kubernetes {
             known.said = parent.contents();
             known.wrote = Contents::default();
             shared.board.observed(found.revisions, found.apart, known.seen.values());
-            Observed { seen: found.live, failure: None, anchor: parent.seen }
+            Observed { seen: found.live, failure: None, anchor: parent.seen, same: found.same }
         })
     }
 

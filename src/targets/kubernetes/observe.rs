@@ -84,12 +84,15 @@ pub(super) struct Sights {
     pub(super) revisions: Vec<(Arc<Kind>, String)>,
     /// Kinds that are listed namespace by namespace, and why.
     pub(super) apart: Vec<(Arc<str>, Arc<str>)>,
+    /// Identities of one object each.
+    pub(super) same: Vec<(Id, Id)>,
 }
 
 /// Reads these objects, sorted by identity and each once; what was seen is remembered.
 pub(super) async fn observe(shared: &Shared, known: &mut Known, ids: &[&Id]) -> Sights {
     let mut live: Vec<(Id, Live)> = Vec::new();
     let mut kinds: HashMap<(&str, &str), Expected<'_>> = HashMap::new();
+    let mut same: Vec<(&Id, &Id)> = Vec::new();
     for id in ids {
         let Some(key) = Key::parse(id) else {
             live.push(((*id).clone(), Live::Unread(format!("`{id}` is no name of an object").into())));
@@ -103,7 +106,9 @@ pub(super) async fn observe(shared: &Shared, known: &mut Known, ids: &[&Id]) -> 
                 let expected =
                     kinds.entry((key.group, key.kind)).or_insert_with(|| Expected { kind, objects: BTreeMap::new() });
                 let namespace = shared.namespace_of(&expected.kind, key.namespace);
-                expected.objects.insert((namespace, key.name), id);
+                if let Some(other) = expected.objects.insert((namespace, key.name), id) {
+                    same.push((other, id));
+                }
             }
         }
     }
@@ -121,6 +126,14 @@ pub(super) async fn observe(shared: &Shared, known: &mut Known, ids: &[&Id]) -> 
         found.revisions.extend(rows.revision);
         found.apart.extend(rows.apart);
     }
+    for (other, id) in &same {
+        let seen = remembered.get(*id).cloned();
+        if let Some(live) = found.live.iter().find(|(known, _)| known == *id).map(|(_, live)| live.clone()) {
+            found.live.push(((*other).clone(), live));
+        }
+        remembered.extend(seen.map(|seen| ((*other).clone(), seen)));
+    }
+    found.same = same.into_iter().map(|(other, id)| (other.clone(), id.clone())).collect();
     known.remember(remembered);
     found.live.sort_by(|(a, _), (b, _)| a.cmp(b));
     found
