@@ -269,7 +269,9 @@ pub(super) fn reanchor(cli: &Cli, args: &args::Reanchor) -> Done {
     let anchor = match live.read_anchor() {
         AnchorSeen::Present(anchor) => Some(Box::new(anchor)),
         AnchorSeen::Absent => None,
-        AnchorSeen::Unread(why) => return Err(Failure::new(format!("the target's anchor cannot be read: {why}"))),
+        AnchorSeen::Foreign(why) | AnchorSeen::Unread(why) => {
+            return Err(Failure::new(format!("the target's anchor cannot be read: {why}")));
+        }
     };
     let counter = Counter::new(config.clone(), ledger);
     counter.desk().commit(&app.name, |_| -> Result<_, Failure> {

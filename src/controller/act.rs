@@ -14,10 +14,10 @@ use super::edges::{Ledger, LedgerError, Read, Write};
 use crate::core::guards::Guards;
 use crate::core::ledger::Fact;
 use crate::core::op::{Op, Verb};
-use crate::core::pace::{self, Next};
+use crate::core::pace::{self, Next, Settled};
 use crate::core::reason::Reason;
 use crate::core::rehearse::{Key, Rehearsal};
-use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live};
+use crate::core::resource::{Anchor, AnchorSeen, Id, Live};
 use crate::core::state::{Accepted, Latch, LatchName, Purpose, Rollout, Standing, State};
 use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
@@ -347,12 +347,17 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                 let health = self.edges.settle(&wrote);
                 let limit = i64::try_from(self.guards().settle.as_millis()).unwrap_or(i64::MAX);
                 let over = self.edges.clock().uptime_ms - started >= limit;
-                let progressing = health.iter().any(|(_, health, _)| *health == Health::Progressing);
-                let is_bad = |health: Health| health == Health::Unhealthy || (over && health == Health::Progressing);
-                bad =
-                    health.into_iter().filter(|(_, health, _)| is_bad(*health)).map(|(id, _, why)| (id, why)).collect();
-                if over || !progressing || !bad.is_empty() {
-                    break;
+                match pace::settled(wrote.len(), health, over) {
+                    Settled::Not => {}
+                    Settled::With(known) => {
+                        bad = known;
+                        break;
+                    }
+                    // The batch stays open: once everything can be observed again, its health is looked at first.
+                    Settled::Unread(why) => {
+                        let why = format!("whether what was written works could not be read: {why}");
+                        return Ok(Some(Stopped::Again(why.into())));
+                    }
                 }
                 if !self.edges.wait(SETTLE_POLL) {
                     return Ok(Some(Stopped::Shutdown));
@@ -459,5 +464,25 @@ mod tests {
         bench.stub.looks = 0;
         assert_eq!(bench.cycle().len(), 1);
         assert_eq!((bench.stub.looks, bench.stub.wrote.len()), (0, 3), "a fresh one is not read twice");
+    }
+
+    #[test]
+    fn health_that_cannot_be_read_concludes_nothing_and_is_looked_at_first_next_time() {
+        let mut bench = Bench::at(files(3, 1));
+        bench.push("tip", files(3, 2));
+        bench.stub.silent = true;
+        for _ in 0..2 {
+            let stops = bench.cycle();
+            assert!(
+                matches!(&stops[..], [(Purpose::Promote, Stopped::Again(why))] if why.contains("could not be read"))
+            );
+            assert_eq!(bench.stub.wrote.len(), 1, "no batch begins before the last one is known to work");
+            assert!(bench.state.app.latches.is_empty(), "{:?}", bench.state.app.latches);
+        }
+        bench.stub.silent = false;
+        let before = bench.stub.settled.len();
+        assert_eq!(bench.cycle(), [(Purpose::Promote, Stopped::Done)]);
+        assert_eq!(bench.stub.settled[before], bench.stub.wrote[..1], "the first batch is looked at again");
+        assert_eq!(bench.stub.wrote.len(), 3);
     }
 }

@@ -50,6 +50,8 @@ pub struct Stub {
     pub moves_after: Option<usize>,
     pub wrote: Vec<String>,
     pub settled: Vec<Vec<String>>,
+    /// Does not say whether anything works.
+    pub silent: bool,
 }
 
 fn nature() -> Arc<Nature> {
@@ -172,7 +174,8 @@ impl Write for Stub {
 
     fn settle(&mut self, wrote: &[Id]) -> Vec<(Id, Health, Option<String>)> {
         self.settled.push(wrote.iter().map(ToString::to_string).collect());
-        wrote.iter().map(|id| (id.clone(), Health::Healthy, None)).collect()
+        let health = if self.silent { Health::Unread } else { Health::Healthy };
+        wrote.iter().map(|id| (id.clone(), health, None)).collect()
     }
 
     fn wait(&mut self, time: Duration) -> bool {
@@ -237,6 +240,7 @@ impl Bench {
             moves_after: None,
             wrote: Vec::new(),
             settled: Vec::new(),
+            silent: false,
         };
         let book = Scratch::new("ledger".into(), "web".into(), State::default());
         Self { stub, settings, book, state: State::default() }

@@ -13,7 +13,9 @@ pub fn misplaced(known: &AnchorState, seen: &AnchorSeen, application: &str, ledg
     }
     let reason = |message: String| Some(Reason::new("anchor", message));
     match seen {
-        AnchorSeen::Unread(why) => reason(format!("the target's anchor cannot be read: {why}")),
+        AnchorSeen::Foreign(why) => reason(format!("the target's anchor is none: {why}")),
+        // Whose the target is, is not known: nothing is observed then, and nothing is out of place.
+        AnchorSeen::Unread(_) => None,
         AnchorSeen::Absent if known.known.is_some() => reason(
             "the target's anchor is gone: the root is not mounted, was replaced or was emptied; nothing is written until somebody looked".to_owned(),
         ),

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::guards::{Guards, Limit, Rate};
 use super::op::{Class, Op, Verb};
-use super::resource::Id;
+use super::resource::{Health, Id};
 use super::state::{Breaker, OpState, Purpose, RolloutOp, Standing, State, Trouble};
 use super::weaken::{self, Weakened};
 
@@ -217,6 +217,39 @@ pub fn half_open(breaker: &mut Breaker, now: Timestamp) {
         breaker.open = false;
         breaker.attempts = BREAKER_OPENS - 1;
         breaker.next = now;
+    }
+}
+
+/// What has become of a batch that settles.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// Some of it is on its way.
+    Not,
+    /// Whether all of it works cannot be read, for this reason: look again after observing, and conclude nothing.
+    Unread(Arc<str>),
+    /// It is over; these do not work.
+    With(Vec<(Id, Option<String>)>),
+}
+
+/// Judges what is known of a batch; `over` once `settle` is. What could not be read is neither healthy nor not.
+pub fn settled(wrote: usize, health: Vec<(Id, Health, Option<String>)>, over: bool) -> Settled {
+    let waits = |(_, health, _): &(Id, Health, Option<String>)| matches!(health, Health::Progressing | Health::Unread);
+    let unread = health.iter().find(|(_, health, _)| *health == Health::Unread);
+    let unread = unread.map(|(id, _, why)| why.as_deref().unwrap_or(id.as_str()).into());
+    let waits = health.iter().any(waits);
+    let is_bad = |health: Health| health == Health::Unhealthy || (over && health == Health::Progressing);
+    let bad: Vec<_> =
+        health.into_iter().filter(|(_, health, _)| is_bad(*health)).map(|(id, _, why)| (id, why)).collect();
+    match unread {
+        None if !over && waits && bad.is_empty() => Settled::Not,
+        Some(why) if !turned_bad(wrote, bad.len()) => {
+            if over {
+                Settled::Unread(why)
+            } else {
+                Settled::Not
+            }
+        }
+        _ => Settled::With(bad),
     }
 }
 

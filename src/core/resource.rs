@@ -236,6 +236,9 @@ pub enum Health {
     Progressing,
     /// It does not work.
     Unhealthy,
+    /// It could not be read: nothing is known. Only ever an answer to whoever asks, never observed.
+    #[serde(skip)]
+    Unread,
 }
 
 /// Who changed a resource last, and when, where the target records it.
@@ -321,7 +324,9 @@ pub enum AnchorSeen {
     Absent,
     /// An anchor.
     Present(Anchor),
-    /// Something that is no anchor, or that could not be read, and why.
+    /// Something that is no anchor, and why not.
+    Foreign(Arc<str>),
+    /// It could not be read, and why.
     Unread(Arc<str>),
 }
 
@@ -353,6 +358,15 @@ impl Observed {
     pub fn get(&self, id: &Id) -> Option<&Live> {
         let at = self.seen.binary_search_by(|(seen, _)| seen.cmp(id)).ok()?;
         self.seen.get(at).map(|(_, live)| live)
+    }
+
+    /// Says why nothing may be concluded from it, if so: the whole target, or whose it is, could not be read.
+    pub fn failed(&self) -> Option<Arc<str>> {
+        let unread = match &self.anchor {
+            AnchorSeen::Unread(why) => Some(format!("its anchor: {why}").into()),
+            AnchorSeen::Absent | AnchorSeen::Present(_) | AnchorSeen::Foreign(_) => None,
+        };
+        self.failure.clone().or(unread)
     }
 }
 

@@ -367,7 +367,7 @@ fn decide(
         keys: trusted.map(|trusted| trusted.keys.clone()).unwrap_or_default(),
         freezes,
         misplaced: standing::misplaced(settings, ledger, state, reads),
-        unobserved: reads.observed.failure.clone(),
+        unobserved: reads.observed.failed(),
         comparison: &comparison,
         promote: &plans.promote,
         heal: &plans.heal,

@@ -135,7 +135,7 @@ pub(super) fn prefix(
     reads: &Reads,
     commits: &[CommitEffect],
 ) -> Option<Prefix> {
-    if in_force.guards.on_poison != OnPoison::LastGood || reads.observed.failure.is_some() {
+    if in_force.guards.on_poison != OnPoison::LastGood || reads.observed.failed().is_some() {
         return None;
     }
     let commit = &last_good::candidate(commits)?.commit;

@@ -48,7 +48,7 @@ pub(super) fn misplaced(settings: &Settings, ledger: &impl Ledger, state: &State
         );
         return Some(Reason::new("configuration", message));
     }
-    if reads.observed.failure.is_some() {
+    if reads.observed.failed().is_some() {
         return None;
     }
     anchor::misplaced(&state.app.anchor, &reads.observed.anchor, &settings.name, &ledger.id())

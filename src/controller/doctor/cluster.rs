@@ -7,7 +7,7 @@ use super::state::Seen;
 use crate::config::{Application, KubernetesTarget};
 use crate::core::anchor;
 use crate::core::guards::Mode;
-use crate::core::resource::Id;
+use crate::core::resource::{AnchorSeen, Id};
 use crate::core::state::State;
 use crate::targets::kubernetes::{Examination, Kubernetes, Permission};
 
@@ -56,6 +56,13 @@ pub(super) fn cluster(
 fn anchored(app: &Application, seen: &Examination, known: Option<(&str, &State)>, notes: &mut Notes<'_>) {
     let nobody = State::default();
     let (ledger, state) = known.unwrap_or(("", &nobody));
+    if let AnchorSeen::Unread(why) = &seen.anchor {
+        return notes.problem(
+            &seen.parent,
+            why.to_string(),
+            "let the account read it; see docs/runbook/observation.md",
+        );
+    }
     match anchor::misplaced(&state.app.anchor, &seen.anchor, &app.name, ledger) {
         Some(reason) => notes.problem(&seen.parent, reason.message, "see docs/runbook/state.md before anything else"),
         None => notes.ok(&seen.parent, "the anchor is this ledger's, or there is none yet"),

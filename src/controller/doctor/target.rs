@@ -10,7 +10,7 @@ use super::{Notes, cluster, files};
 use crate::config::{Application, DirectoryTarget, Target};
 use crate::core::anchor;
 use crate::core::guards::Mode;
-use crate::core::resource::Id;
+use crate::core::resource::{AnchorSeen, Id};
 use crate::core::state::State;
 use crate::targets::directory::{self, Directory, LockSeen};
 
@@ -61,7 +61,15 @@ pub(super) fn target(app: &Application, wanted: &[Id], state: &Seen, notes: &mut
             "nothing, if an edit by hand may take an interval to be seen",
         );
     }
+    let unread = match &seen.anchor {
+        AnchorSeen::Unread(why) => Some(why),
+        _ => None,
+    };
+    if let Some(why) = unread {
+        notes.problem(&place, why.to_string(), "make it readable; see docs/runbook/observation.md");
+    }
     match state.of(&app.name) {
+        _ if unread.is_some() => {}
         Some((ledger, known)) => {
             if let Some(reason) = anchor::misplaced(&known.app.anchor, &seen.anchor, &app.name, &ledger) {
                 notes.problem(&place, reason.message, "see docs/runbook/state.md before anything else");

@@ -141,7 +141,9 @@ impl Read for SimEdges {
             return observed;
         }
         if world.random.chance(faults.unread / 4) {
+            world.count("the anchor is not read");
             observed.anchor = AnchorSeen::Unread("permission denied".into());
+            world.seen(self.pid, self.app).failed = true;
         }
         world.seen(self.pid, self.app).anchor = Some(observed.anchor.clone());
         let objects: Rc<BTreeMap<Id, Object>> = Rc::new(world.targets[self.app].objects.clone());

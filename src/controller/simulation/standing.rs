@@ -44,7 +44,7 @@ impl World {
             _ if seen.failed => None,
             Some(AnchorSeen::Present(anchor)) => Some(Some(anchor)),
             Some(AnchorSeen::Absent) => Some(None),
-            Some(AnchorSeen::Unread(_)) | None => None,
+            Some(AnchorSeen::Foreign(_) | AnchorSeen::Unread(_)) | None => None,
         };
         if let Some(anchor) = anchor
             && !self.is_ours(store, app, anchor)

@@ -98,6 +98,7 @@ const EVENTS: &[&str] = &[
     "the tip is not read again",
     "nothing is observed",
     "a resource is not read",
+    "the anchor is not read",
     "a write is refused",
     "the target takes no more writes",
     "a write is lost",

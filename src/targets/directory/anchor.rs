@@ -133,7 +133,7 @@ impl Session {
         let refused = |why: String| SwapError::Refused(why.into());
         self.root.check(&self.directory.config.root).map_err(SwapError::Refused)?;
         let seen = read(&self.root);
-        if seen != *expected || matches!(seen, AnchorSeen::Unread(_)) {
+        if seen != *expected || matches!(seen, AnchorSeen::Foreign(_) | AnchorSeen::Unread(_)) {
             return Err(SwapError::Moved(Box::new(seen)));
         }
         let temp = format!("{TEMPORARY}anchor");
@@ -173,10 +173,11 @@ fn put_beside(root: &Root, temp: &str, anchor: &Anchor) -> std::io::Result<Lock>
 /// Reads the anchor of an open root.
 pub(super) fn read(root: &Root) -> AnchorSeen {
     let unread = |why: String| AnchorSeen::Unread(format!("the anchor {ANCHOR}: {why}").into());
+    let foreign = |why: String| AnchorSeen::Foreign(format!("{ANCHOR}: {why}").into());
     match Stat::of(root, ANCHOR) {
         Ok(Stat { kind: Kind::File, mark, .. }) if mark.size <= MAX_ANCHOR => {}
-        Ok(Stat { kind: Kind::File, .. }) => return unread("is too large to be one".to_owned()),
-        Ok(stat) => return unread(format!("is a {}", stat.kind.name())),
+        Ok(Stat { kind: Kind::File, .. }) => return foreign("is too large to be one".to_owned()),
+        Ok(stat) => return foreign(format!("is a {}", stat.kind.name())),
         Err(Errno::NOENT) => return AnchorSeen::Absent,
         Err(error) => return unread(explain(error)),
     }
@@ -192,7 +193,7 @@ pub(super) fn read(root: &Root) -> AnchorSeen {
     }
     match serde_json::from_slice(&bytes) {
         Ok(anchor) => AnchorSeen::Present(anchor),
-        Err(error) => unread(format!("is no anchor: {error}")),
+        Err(error) => foreign(format!("is no anchor: {error}")),
     }
 }
 

@@ -132,17 +132,16 @@ impl Exec {
         failure.map_or(anchor, AnchorSeen::Unread)
     }
 
-    /// Asks the program whether resources work. What could not be read is on its way, until somebody stops waiting; what
-    /// is gone is nobody's health.
+    /// Asks the program whether resources work. What is gone is nobody's health.
     pub fn health(&self, ids: &[Id]) -> Vec<(Id, Health, Option<String>)> {
         let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None }).collect();
         let Observed { seen, failure, anchor: _, same: _ } = self.observe(&expect);
         if let Some(why) = failure {
-            return ids.iter().map(|id| (id.clone(), Health::Progressing, Some(why.to_string()))).collect();
+            return ids.iter().map(|id| (id.clone(), Health::Unread, Some(why.to_string()))).collect();
         }
         let answer = |(id, live): (Id, Live)| match live {
             Live::Here(here) => Some((id, here.health, None)),
-            Live::Unread(why) => Some((id, Health::Progressing, Some(why.to_string()))),
+            Live::Unread(why) => Some((id, Health::Unread, Some(why.to_string()))),
             Live::Gone | Live::Leaving => None,
         };
         seen.into_iter().filter_map(answer).collect()
@@ -185,7 +184,7 @@ impl Exec {
         let expected = match expected {
             AnchorSeen::Absent => None,
             AnchorSeen::Present(anchor) => Some(anchor),
-            AnchorSeen::Unread(why) => return Err(SwapError::Refused(Arc::clone(why))),
+            AnchorSeen::Foreign(why) | AnchorSeen::Unread(why) => return Err(SwapError::Refused(Arc::clone(why))),
         };
         match self.ask_one("swap", &Request::swap(expected, new)) {
             Ok(Written::Swapped(true)) => Ok(()),

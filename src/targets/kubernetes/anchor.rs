@@ -23,6 +23,7 @@ pub(super) struct Parent {
 /// Reads the anchor.
 pub(super) async fn look(shared_: &Shared) -> Parent {
     let unread = |why: String| Parent { seen: AnchorSeen::Unread(shared(why)), value: None };
+    let foreign = |why: String| AnchorSeen::Foreign(shared(why));
     let what = format!("ConfigMap {} in namespace {}", shared_.set.name, shared_.set.namespace);
     let answer = match read(&shared_.client, &Request::get(Asks::Get, shared_.set.path())).await {
         Ok(answer) => answer,
@@ -40,13 +41,13 @@ pub(super) async fn look(shared_: &Shared) -> Parent {
         Err(error) => return unread(format!("{what}: {error}")),
     };
     if value.pointer("/metadata/deletionTimestamp").is_some() {
-        return unread(format!("{what} is being deleted"));
+        return Parent { seen: foreign(format!("{what} is being deleted")), value: None };
     }
     let seen = match value.pointer("/data").and_then(|data| data.get(ANCHOR)).and_then(Value::as_str) {
-        None => AnchorSeen::Unread(shared(format!("{what} is there and holds no anchor: it is somebody else's"))),
+        None => foreign(format!("{what} is there and holds no anchor: it is somebody else's")),
         Some(text) => match serde_json::from_str::<Anchor>(text) {
             Ok(anchor) => AnchorSeen::Present(anchor),
-            Err(error) => AnchorSeen::Unread(shared(format!("{what} holds no anchor that is understood: {error}"))),
+            Err(error) => foreign(format!("{what} holds no anchor that is understood: {error}")),
         },
     };
     Parent { seen, value: Some(value) }
@@ -81,14 +82,14 @@ pub(super) async fn swap(
     expected: &AnchorSeen,
     new: &Anchor,
 ) -> Result<(), SwapError> {
-    if let AnchorSeen::Unread(why) = expected {
+    if let AnchorSeen::Foreign(why) | AnchorSeen::Unread(why) = expected {
         return Err(SwapError::Refused(why.clone()));
     }
     let text = serde_json::to_string(new).expect("an anchor is JSON");
     let found = look(shared_).await;
     if found.seen != *expected {
         return Err(match found.seen {
-            AnchorSeen::Unread(why) => SwapError::Refused(why),
+            AnchorSeen::Foreign(why) | AnchorSeen::Unread(why) => SwapError::Refused(why),
             _ => SwapError::Moved(shared("it is not the one that was observed")),
         });
     }

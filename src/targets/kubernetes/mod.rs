@@ -260,8 +260,7 @@ impl Kubernetes {
         })
     }
 
-    /// Tells whether objects work, by reading them. What could not be read is on its way, until somebody stops waiting;
-    /// what is gone is nobody's health.
+    /// Tells whether objects work, by reading them. What is gone is nobody's health.
     pub fn health(&self, ids: &[Id]) -> Vec<Healthy> {
         runtime().block_on(async {
             let shared = &*self.shared;
@@ -280,7 +279,7 @@ impl Kubernetes {
                             Some((id.clone(), said.0, said.1))
                         }
                         Ok(None) => None,
-                        Err(why) => Some((id.clone(), Health::Progressing, Some(why))),
+                        Err(why) => Some((id.clone(), Health::Unread, Some(why))),
                     }
                 }
             });

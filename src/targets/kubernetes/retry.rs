@@ -7,6 +7,10 @@ use super::client::{Answer, Client, Lost, Request};
 /// How often something is asked at most.
 const TRIES: u32 = 4;
 
+/// How long after the first time nothing is asked again: a server that hangs would hold up a cycle for minutes, and the
+/// next cycle asks anyway.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long is waited at first; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
@@ -15,6 +19,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Sends a request that changes nothing, again while the server cannot answer for now.
 pub(super) async fn read(client: &Client, request: &Request<'_>) -> Result<Answer, Lost> {
+    let begun = tokio::time::Instant::now();
     let mut tried = 0;
     loop {
         let answer = client.send(request).await;
@@ -23,7 +28,7 @@ pub(super) async fn read(client: &Client, request: &Request<'_>) -> Result<Answe
             Ok(answer) => passes(answer),
             Err(_) => true,
         };
-        if !again || tried == TRIES {
+        if !again || tried == TRIES || begun.elapsed() >= PATIENCE {
             return answer;
         }
         let asked = answer.as_ref().ok().and_then(|answer| answer.retry_after);

@@ -45,28 +45,28 @@ fn an_anchor_that_is_not_the_expected_one_is_not_swapped() {
     // What cannot be read is not replaced even where just that was seen.
     fixture.put(".holdfast", "{}");
     let unread = session.read_anchor();
-    assert!(matches!(unread, AnchorSeen::Unread(_)));
+    assert!(matches!(unread, AnchorSeen::Foreign(_)));
     assert!(matches!(session.swap(&unread, &anchor("two")), Err(SwapError::Moved(_))));
     assert_eq!(fixture.read(".holdfast"), "{}");
 }
 
 #[test]
-fn whatever_is_no_anchor_is_unread() {
+fn whatever_is_no_anchor_is_foreign() {
     let fixture = Fixture::new();
-    let unread = |part: &str| match fixture.directory().read_anchor() {
-        AnchorSeen::Unread(why) => assert!(why.contains(part), "{why}"),
+    let foreign = |part: &str| match fixture.directory().read_anchor() {
+        AnchorSeen::Foreign(why) => assert!(why.contains(part), "{why}"),
         other => panic!("{other:?}"),
     };
     let path = fixture.put(".holdfast", "");
-    unread("is no anchor");
+    foreign("is no anchor");
     fs::write(&path, vec![b' '; 100_000]).unwrap();
-    unread("too large");
+    foreign("too large");
     fs::remove_file(&path).unwrap();
     fixture.link(".holdfast", "../outside/secret");
-    unread("is a link");
+    foreign("is a link");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    unread("is a directory");
+    foreign("is a directory");
 }
 
 #[test]
