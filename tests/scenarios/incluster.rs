@@ -192,7 +192,7 @@ fn controller_log(world: &World) -> String {
 }
 
 /// Returns the number of the last cycle that the ledger's report is of.
-fn last_cycle(world: &World) -> u64 {
+pub fn last_cycle(world: &World) -> u64 {
     let ran = world.holdfast(&["status", "--output", "json"]).ok();
     let document = ran.json();
     let id = document["applications"][0]["lastCycle"]["id"].as_str().unwrap_or_default();

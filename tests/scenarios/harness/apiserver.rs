@@ -44,10 +44,29 @@ pub struct Cluster {
 /// Returns a fresh namespace with the custom resource's definition beside it.
 pub fn cluster() -> Cluster {
     let server = server();
+    in_a_namespace(&server.dir, server.port)
+}
+
+/// Returns a fresh namespace of another server, whose folder this is, with the custom resource's definition beside it.
+pub fn cluster_at(dir: &Path, port: u16) -> Cluster {
+    let cluster = in_a_namespace(dir, port);
+    define(&cluster);
+    cluster
+}
+
+fn in_a_namespace(dir: &Path, port: u16) -> Cluster {
     let namespace = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let cluster = Cluster { namespace: namespace.clone(), dir: server.dir.clone(), port: server.port };
+    let cluster = Cluster { namespace: namespace.clone(), dir: dir.to_owned(), port };
     cluster.kubectl(&["create", "namespace", &namespace]).ok();
     cluster
+}
+
+/// Defines the custom resource, and waits until it is served.
+fn define(cluster: &Cluster) {
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/holdfast/crds");
+    cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).ok();
+    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/applications.holdfast.dev"];
+    cluster.kubectl(&wait).ok();
 }
 
 impl Cluster {
@@ -212,9 +231,6 @@ fn start() -> Server {
     cluster.apply(&node, &[]).ok();
     // A new node is tainted as not ready, and the controller that takes that away again watches kubelets.
     cluster.kubectl(&["patch", "node", "node", "--type=merge", "-p", r#"{"spec":{"taints":null}}"#]).ok();
-    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/holdfast/crds");
-    cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).ok();
-    let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd/applications.holdfast.dev"];
-    cluster.kubectl(&wait).ok();
+    define(&cluster);
     server
 }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use serde_json::json;
 
 use super::api::Api;
@@ -33,6 +34,24 @@ struct Own {
     dir: PathBuf,
     etcd: [u16; 2],
     running: Mutex<BTreeMap<&'static str, Child>>,
+}
+
+/// What a cluster of a test's own is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// Where everything is kept.
+    Etcd,
+    /// The API server.
+    Api,
+}
+
+impl Part {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Api => "kube-apiserver",
+        }
+    }
 }
 
 impl Drop for Own {
@@ -76,10 +95,17 @@ impl Cluster {
         fs::write(dir.join("kubeconfig"), text).expect("the kubeconfig is written");
         let own = Own { dir: dir.clone(), etcd, running: Mutex::default() };
         let cluster = Self::at(dir, port, Some(Arc::new(own)));
-        let [client, peer] = etcd.map(|port| format!("http://127.0.0.1:{port}"));
-        cluster.start(
-            "etcd",
-            &[
+        cluster.start(Part::Etcd);
+        cluster.start(Part::Api);
+        cluster.until_ready();
+        cluster
+    }
+
+    /// Starts a part, on the data and the ports that it had before. Does not wait until it answers.
+    pub fn start(&self, part: Part) {
+        let [client, peer] = self.mine().etcd.map(|port| format!("http://127.0.0.1:{port}"));
+        let arguments = match part {
+            Part::Etcd => vec![
                 "--data-dir=etcd".to_owned(),
                 format!("--listen-client-urls={client}"),
                 format!("--advertise-client-urls={client}"),
@@ -89,22 +115,12 @@ impl Cluster {
                 // What a disk's fsync costs shows nothing here.
                 "--unsafe-no-fsync".to_owned(),
             ],
-        );
-        cluster.start_api();
-        cluster
-    }
-
-    /// Starts the API server, and waits until it answers.
-    pub fn start_api(&self) {
-        let (port, etcd) = (self.port, self.mine().etcd);
-        self.start(
-            "kube-apiserver",
-            &[
-                format!("--etcd-servers=http://127.0.0.1:{}", etcd[0]),
-                format!("--secure-port={port}"),
+            Part::Api => vec![
+                format!("--etcd-servers={client}"),
+                format!("--secure-port={}", self.port),
                 "--bind-address=127.0.0.1".to_owned(),
                 "--cert-dir=certs".to_owned(),
-                format!("--service-account-issuer=https://127.0.0.1:{port}"),
+                format!("--service-account-issuer=https://127.0.0.1:{}", self.port),
                 "--service-account-key-file=sa.pub".to_owned(),
                 "--service-account-signing-key-file=sa.key".to_owned(),
                 "--token-auth-file=tokens.csv".to_owned(),
@@ -112,22 +128,76 @@ impl Cluster {
                 "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
                 "--disable-admission-plugins=ServiceAccount".to_owned(),
             ],
-        );
+        };
+        self.spawn(part.program(), &arguments);
+    }
+
+    /// Waits until the API server reads and writes.
+    #[track_caller]
+    pub fn until_ready(&self) {
         self.until("the API server is ready", |api| {
             (api.try_ask("GET", "/readyz")? == 200 && api.try_ask("GET", "/api/v1/namespaces/default")? == 200)
                 .then_some(())
         });
     }
 
-    /// Ends the API server at once, as a crash does.
-    pub fn stop_api(&self) {
-        let child = self.mine().running.lock().expect("no test failed with it").remove("kube-apiserver");
+    /// Ends a part at once, as a crash does.
+    pub fn kill(&self, part: Part) {
+        let child = self.mine().running.lock().expect("no test failed with it").remove(part.program());
         let mut child = child.expect("it was running");
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
     }
 
-    fn start(&self, name: &'static str, arguments: &[String]) {
+    /// Has a part do nothing at all, while its connections stay open.
+    pub fn pause(&self, part: Part) {
+        self.signal(part, "STOP");
+    }
+
+    /// Lets a part that was paused go on.
+    pub fn go_on(&self, part: Part) {
+        self.signal(part, "CONT");
+    }
+
+    fn signal(&self, part: Part, signal: &str) {
+        let running = self.mine().running.lock().expect("no test failed with it");
+        let child = running.get(part.program()).expect("it is running");
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Tells how often each object of a kind in a namespace was written since it was made, by its name: etcd counts. A
+    /// write that changed nothing is none.
+    #[track_caller]
+    pub fn writes(&self, plural: &str, namespace: &str) -> BTreeMap<String, u64> {
+        let base64 = base64::engine::general_purpose::STANDARD;
+        let (from, to) = (format!("/registry/{plural}/{namespace}/"), format!("/registry/{plural}/{namespace}0"));
+        let asked = json!({"key": base64.encode(&from), "range_end": base64.encode(to), "keys_only": true});
+        let answer = self.ask_etcd("kv/range", &asked);
+        let row = |row: &serde_json::Value| {
+            let key = base64.decode(row["key"].as_str()?).ok()?;
+            let name = String::from_utf8(key).ok()?.strip_prefix(&from)?.to_owned();
+            Some((name, row["version"].as_str()?.parse().ok()?))
+        };
+        answer["kvs"].as_array().into_iter().flatten().map(|kv| row(kv).expect("etcd says it so")).collect()
+    }
+
+    /// Has etcd forget what was before now: whoever goes on from there finds that it expired.
+    #[track_caller]
+    pub fn forget_history(&self) {
+        let now = self.ask_etcd("kv/range", &json!({"key": "AA=="}))["header"]["revision"].clone();
+        self.ask_etcd("kv/compaction", &json!({"revision": now, "physical": true}));
+    }
+
+    #[track_caller]
+    fn ask_etcd(&self, what: &str, body: &serde_json::Value) -> serde_json::Value {
+        let http = reqwest::blocking::Client::builder().no_proxy().build().expect("the client is made");
+        let sent = http.post(format!("http://127.0.0.1:{}/v3/{what}", self.mine().etcd[0])).json(body).send();
+        let answer = sent.and_then(reqwest::blocking::Response::error_for_status);
+        answer.unwrap_or_else(|error| panic!("{what}: {error:?}")).json().expect("etcd answers JSON")
+    }
+
+    fn spawn(&self, name: &'static str, arguments: &[String]) {
         let log = fs::File::options().create(true).append(true).open(self.dir.join(format!("{name}.log")));
         let log = log.expect("the log is made");
         let child = Command::new("setpriv")
@@ -146,6 +216,16 @@ impl Cluster {
     /// Returns the API as an administrator sees it.
     pub fn api(&self) -> &Api {
         &self.api
+    }
+
+    /// Returns where the API server listens.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the same cluster as tests of the controller inside it see it, in a fresh namespace.
+    pub fn inside(&self) -> apiserver::Cluster {
+        apiserver::cluster_at(&self.dir, self.port)
     }
 
     /// Returns the administrator's kubeconfig.

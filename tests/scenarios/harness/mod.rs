@@ -16,6 +16,7 @@ pub mod http;
 pub mod keys;
 pub mod place;
 pub mod receiver;
+pub mod relay;
 pub mod run;
 mod selftest;
 pub mod servers;
