@@ -153,7 +153,7 @@ fn ours(object: &Value) -> Vec<&Value> {
         .collect()
 }
 
-fn stripped(object: &Value) -> Value {
+pub fn stripped(object: &Value) -> Value {
     let mut object = object.clone();
     object.as_object_mut().unwrap().remove("status");
     let metadata = object["metadata"].as_object_mut().unwrap();

@@ -144,6 +144,32 @@ pub fn server() -> &'static Server {
     SERVER.get_or_init(start)
 }
 
+/// Returns the arguments of what works beside an API server in its folder.
+pub fn control() -> Vec<String> {
+    ["--kubeconfig=kubeconfig", "--leader-elect=false", "--secure-port=0"].map(str::to_owned).into()
+}
+
+/// Returns those of the controllers.
+pub fn controllers() -> Vec<String> {
+    let more = [
+        "--service-account-private-key-file=sa.key",
+        "--root-ca-file=certs/apiserver.crt",
+        "--controllers=*,-nodeipam,-nodelifecycle,-ttl",
+    ];
+    control().into_iter().chain(more.map(str::to_owned)).collect()
+}
+
+/// Returns those of what says that pods run.
+pub fn nodes() -> Vec<String> {
+    let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/kwok/stages.yaml");
+    [
+        "--kubeconfig=kubeconfig".to_owned(),
+        format!("--config={}", stages.display()),
+        "--manage-all-nodes=true".to_owned(),
+    ]
+    .into()
+}
+
 /// Removes what the servers of processes that are gone have left: a static is never dropped.
 fn sweep(beside: &Path) {
     for entry in fs::read_dir(beside).into_iter().flatten().flatten() {
@@ -174,13 +200,6 @@ fn start() -> Server {
         arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         environment: Vec::new(),
     };
-    let control = ["--kubeconfig=kubeconfig", "--leader-elect=false", "--secure-port=0"];
-    let manager = [
-        "--service-account-private-key-file=sa.key",
-        "--root-ca-file=certs/apiserver.crt",
-        "--controllers=*,-nodeipam,-nodelifecycle,-ttl",
-    ];
-    let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/kwok/stages.yaml");
     let first = vec![
         one(
             "etcd",
@@ -221,11 +240,8 @@ fn start() -> Server {
         assert!(begun.elapsed() < START, "the API server does not start:\n{}", log());
         std::thread::park_timeout(Duration::from_millis(100));
     }
-    let more = vec![
-        one("kube-controller-manager", &[&control[..], &manager].concat()),
-        one("kube-scheduler", &control),
-        one("kwok", &["--kubeconfig=kubeconfig", &format!("--config={}", stages.display()), "--manage-all-nodes=true"]),
-    ];
+    let more = [("kube-controller-manager", controllers()), ("kube-scheduler", control()), ("kwok", nodes())];
+    let more = more.map(|(name, arguments)| Start { name, arguments, environment: Vec::new() }).into();
     servers::start(&server.dir, more);
     let node = serde_json::json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node", "labels": { "disk": "ssd" } } });
     cluster.apply(&node, &[]).ok();

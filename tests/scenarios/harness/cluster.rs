@@ -43,6 +43,12 @@ pub enum Part {
     Etcd,
     /// The API server.
     Api,
+    /// The controllers that come with it.
+    Controllers,
+    /// What gives pods a node.
+    Scheduler,
+    /// What runs pods, or says so: KWOK.
+    Nodes,
 }
 
 impl Part {
@@ -50,6 +56,9 @@ impl Part {
         match self {
             Self::Etcd => "etcd",
             Self::Api => "kube-apiserver",
+            Self::Controllers => "kube-controller-manager",
+            Self::Scheduler => "kube-scheduler",
+            Self::Nodes => "kwok",
         }
     }
 }
@@ -101,6 +110,19 @@ impl Cluster {
         cluster
     }
 
+    /// Makes one with the controllers of a whole cluster, and a node whose pods run.
+    pub fn whole() -> Self {
+        let cluster = Self::own();
+        for part in [Part::Controllers, Part::Scheduler, Part::Nodes] {
+            cluster.start(part);
+        }
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node", "labels": {"disk": "ssd"}}});
+        cluster.api().apply("/api/v1/nodes/node", "test", &node);
+        // A new node is tainted as not ready, and the controller that takes that away again watches kubelets.
+        cluster.api().merge("/api/v1/nodes/node", "test", &json!({"spec": {"taints": null}}));
+        cluster
+    }
+
     /// Starts a part, on the data and the ports that it had before. Does not wait until it answers.
     pub fn start(&self, part: Part) {
         let [client, peer] = self.mine().etcd.map(|port| format!("http://127.0.0.1:{port}"));
@@ -126,8 +148,13 @@ impl Cluster {
                 "--token-auth-file=tokens.csv".to_owned(),
                 "--authorization-mode=RBAC".to_owned(),
                 "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
-                "--disable-admission-plugins=ServiceAccount".to_owned(),
+                "--allow-privileged=true".to_owned(),
+                // Pods need no token, and the only node may be used as soon as it is ready.
+                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
             ],
+            Part::Controllers => apiserver::controllers(),
+            Part::Scheduler => apiserver::control(),
+            Part::Nodes => apiserver::nodes(),
         };
         self.spawn(part.program(), &arguments);
     }
@@ -267,28 +294,19 @@ impl Cluster {
         });
     }
 
-    /// Runs kubectl as the administrator; tells whether it was let.
-    pub fn try_kubectl(&self, arguments: &[&str]) -> bool {
-        self.run_kubectl(arguments).status.success()
-    }
-
     /// Runs kubectl as the administrator; returns what it printed.
     #[track_caller]
     pub fn kubectl(&self, arguments: &[&str]) -> String {
-        let ran = self.run_kubectl(arguments);
-        assert!(ran.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).expect("kubectl prints text")
-    }
-
-    fn run_kubectl(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(program("kubectl"))
+        let ran = Command::new(program("kubectl"))
             .env_clear()
             .env("HOME", &self.dir)
             .env("KUBECONFIG", self.kubeconfig())
             .args(arguments)
             .stdin(Stdio::null())
             .output()
-            .expect("kubectl runs")
+            .expect("kubectl runs");
+        assert!(ran.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("kubectl prints text")
     }
 
     /// Waits until something holds, and returns it.

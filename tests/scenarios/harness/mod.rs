@@ -3,6 +3,7 @@
 //! A scenario makes a [`World`], writes and signs commits in its [`Repo`], steps the clock from counted cycle to counted
 //! cycle, and looks at three things: what the directory holds, what `status` says in JSON, and what it prints.
 
+pub mod admission;
 pub mod api;
 pub mod apiserver;
 pub mod clock;
