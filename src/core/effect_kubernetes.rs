@@ -127,6 +127,37 @@ pub fn is_protected(group: &str, kind: &str) -> bool {
     data || shared || ours || is_admission(group)
 }
 
+/// Tells whether objects of a kind may own what must be counted when they are deleted (`GUARDS.md` 5.2): custom ones.
+///
+/// What built-in kinds own is what their controllers make of the object itself.
+pub fn may_own(group: &str, kind: &str) -> bool {
+    known(group, kind).is_none()
+}
+
+/// Tells whether objects of a kind are what controllers make of workloads and services, whoever owns these: they are the
+/// workload, and not counted beside it.
+pub fn is_machinery(group: &str, kind: &str) -> bool {
+    matches!(
+        (group, kind),
+        ("", "Pod" | "Endpoints" | "Event")
+            | ("apps", "ReplicaSet" | "ControllerRevision")
+            | ("discovery.k8s.io", "EndpointSlice")
+            | ("events.k8s.io", "Event")
+    )
+}
+
+/// Tells whether an object is a run that its schedule makes.
+pub fn is_scheduled(group: &str, kind: &str, owner: &str) -> bool {
+    (group, kind, owner) == ("batch", "Job", "CronJob")
+}
+
+/// Tells whether deleting an object is protected by what outside of the plan would go with it (`GUARDS.md` 8, *protected*): by
+/// anything in a namespace or of a definition, otherwise by what is protected itself.
+pub fn protects(group: &str, kind: &str, goes: impl IntoIterator<Item = bool>) -> bool {
+    let holds_all = matches!((group, kind), ("", "Namespace") | ("apiextensions.k8s.io", "CustomResourceDefinition"));
+    goes.into_iter().any(|is_protected| holds_all || is_protected)
+}
+
 /// Tells whether drift of objects of a kind is classed as tampering (`GUARDS.md` 6): whatever says who may do what, and what
 /// is let into the cluster or through its network.
 pub fn is_access_control(group: &str, kind: &str) -> bool {
@@ -166,6 +197,23 @@ mod tests {
             (ADMISSION_GROUP, "MutatingWebhookConfiguration"),
         ];
         assert!(order.map(|(group, kind)| rank(group, kind)).is_sorted());
+    }
+
+    #[test]
+    fn a_workload_is_not_counted_by_its_pods_and_what_an_operator_makes_is() {
+        for (group, kind) in
+            [("apps", "Deployment"), ("apps", "StatefulSet"), ("batch", "CronJob"), ("", "Service"), ("", "ConfigMap")]
+        {
+            assert!(!may_own(group, kind), "{group}/{kind}");
+        }
+        assert!(may_own("example.com", "Database") && may_own("example.com", "Deployment"));
+        assert!(is_machinery("", "Pod") && is_machinery("apps", "ReplicaSet") && !is_machinery("batch", "Job"));
+        assert!(is_scheduled("batch", "Job", "CronJob") && !is_scheduled("batch", "Job", "Database"));
+        let definition = ("apiextensions.k8s.io", "CustomResourceDefinition");
+        assert!(protects(definition.0, definition.1, [false]) && !protects(definition.0, definition.1, []));
+        assert!(
+            protects("example.com", "Database", [false, true]) && !protects("example.com", "Database", [false, false])
+        );
     }
 
     #[test]

@@ -138,7 +138,10 @@ impl Plan {
         ops.retain(|op| {
             let digest = op.digest();
             if op.nature.protected && removes(op) && !approved(&digest) && !weaken::is(Weakened::Protected) {
-                let why = "protected: it is never deleted or replaced without an approval of its own".into();
+                let with = op.weight.saturating_sub(1);
+                let with = if with > 0 { format!(" ({with} others would go with it)") } else { String::new() };
+                let why =
+                    format!("protected: it is never deleted or replaced without an approval of its own{with}").into();
                 parked.push(Parked { op: op.clone(), code: "protected", why, digest });
                 return false;
             }

@@ -39,6 +39,8 @@ pub enum Rehearsal {
         unnamed: u32,
         /// Whether the resource is protected when something outside the plan goes with it (`GUARDS.md` 8, *protected*).
         protects: bool,
+        /// What could not be looked at, and why: it may be anything, so that the resource is protected.
+        unseen: Option<Arc<str>>,
     },
     /// The target would not take it, and why.
     Refused(Arc<str>),
@@ -82,6 +84,10 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
         return;
     }
     confirm(comparison, said, state);
+    comparison.unseen.extend(said.iter().filter_map(|(key, answer)| match answer {
+        Rehearsal::Takes { unseen: Some(why), .. } => Some((key.id.clone(), why.clone())),
+        _ => None,
+    }));
     let deleted: BTreeSet<Id> =
         comparison.promote.iter().filter(|op| op.verb == Verb::Delete).map(|op| op.id.clone()).collect();
     for op in comparison.heal.iter_mut().chain(&mut comparison.reversals) {
@@ -196,11 +202,11 @@ fn mark(op: &mut Op, answer: &Rehearsal, deleted: &BTreeSet<Id>) {
             op.effect = Effect::Delete;
             op.class = Class::Replace;
         }
-        Rehearsal::Takes { with, unnamed, protects } => {
+        Rehearsal::Takes { with, unnamed, protects, unseen } => {
             let outside = with.iter().filter(|id| !deleted.contains(id)).count();
             let outside = u32::try_from(outside).unwrap_or(u32::MAX).saturating_add(*unnamed);
             op.weight = outside.saturating_add(1);
-            if *protects && outside > 0 && !op.nature.protected {
+            if (*protects && outside > 0 || unseen.is_some()) && !op.nature.protected {
                 Arc::make_mut(&mut op.nature).protected = true;
             }
         }
@@ -295,7 +301,7 @@ mod tests {
 
     fn deletion(world: &World, with: &[&str], unnamed: u32) -> Plan {
         let with = with.iter().map(|id| Id::new(*id)).collect();
-        let takes = Rehearsal::Takes { with, unnamed, protects: true };
+        let takes = Rehearsal::Takes { with, unnamed, protects: true, unseen: None };
         let comparison = rehearsed(world, &[("f002", false, takes)]);
         world.plan(Purpose::Promote, &comparison.promote)
     }
@@ -311,6 +317,20 @@ mod tests {
         let plan = deletion(&world, &["a", "b"], 98);
         assert_eq!((plan.magnitude.deletes, plan.parked.len()), (0, 1));
         assert_eq!(plan.parked[0].op.weight, 101);
+    }
+
+    #[test]
+    fn a_deletion_that_takes_what_nobody_may_see_is_protected() {
+        let world = world();
+        let unseen = Some("list secrets: forbidden".into());
+        let takes = Rehearsal::Takes { with: Vec::new(), unnamed: 0, protects: false, unseen };
+        let comparison = rehearsed(&world, &[("f002", false, takes)]);
+        assert_eq!(comparison.unseen[&Id::new("f002")].as_ref(), "list secrets: forbidden");
+        assert_eq!(world.plan(Purpose::Promote, &comparison.promote).parked.len(), 1);
+        // What it takes along and is seen is counted, and does not protect it by itself.
+        let takes = Rehearsal::Takes { with: vec![Id::new("a")], unnamed: 99, protects: false, unseen: None };
+        let plan = world.plan(Purpose::Promote, &rehearsed(&world, &[("f002", false, takes)]).promote);
+        assert_eq!((plan.magnitude.deletes, plan.parked.len()), (101, 0));
     }
 
     fn judged(world: &mut World, answers: &[(&str, bool, Rehearsal)]) -> Judgement {

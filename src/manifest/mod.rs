@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use canonical::{canonical, digest};
 pub use definition::{Definition, Scopes};
-pub use nature::{Side, holds, nature};
+pub use nature::{Side, holds, is_kept, nature};
 pub use parse::{ManifestError, Problem, parse};
 pub use yaml::yaml;
 

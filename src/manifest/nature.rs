@@ -51,6 +51,11 @@ pub fn holds(object: &Value) -> bool {
     is_marked(object, HOLD)
 }
 
+/// Tells whether an object is marked as protected.
+pub fn is_kept(object: &Value) -> bool {
+    is_marked(object, PROTECT)
+}
+
 fn is_marked(object: &Value, name: &str) -> bool {
     ["annotations", "labels"].iter().any(|map| {
         let value = object.get("metadata").and_then(|metadata| metadata.get(map)).and_then(|map| map.get(name));

@@ -49,7 +49,11 @@ pub(super) fn plans(
     let plan = |purpose, ops| {
         let mut plan = Plan::new(purpose, ops, &details, &settings.guards_digest, is_approved);
         for parked in &mut plan.parked {
-            if let Some(why) = refused.get(&parked.digest) {
+            let unseen = comparison
+                .unseen
+                .get(&parked.op.id)
+                .map(|why| format!("not all that would go with it can be seen: {why}"));
+            for why in unseen.iter().chain(refused.get(&parked.digest)) {
                 parked.why = format!("{}; {why}", parked.why).into();
             }
         }

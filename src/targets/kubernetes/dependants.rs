@@ -1,4 +1,5 @@
-//! What would go with something that is deleted (`GUARDS.md` 5.2): a namespace's contents, the objects of a definition.
+//! What would go with something that is deleted (`GUARDS.md` 5.2): a namespace's contents, the objects of a definition, what
+//! a custom object owns.
 //!
 //! What belongs to something that goes too is not counted again, nor what the cluster makes in every namespace by itself.
 
@@ -15,7 +16,10 @@ use super::key::Key;
 use super::list::{Unlisted, Which, list};
 use super::object::shared;
 use super::observe::AT_ONCE;
+use super::owned::Owned;
 use super::{Known, Shared};
+use crate::core::effect_kubernetes as rules;
+use crate::core::op::Op;
 use crate::core::rehearse::Rehearsal;
 use crate::core::resource::Id;
 
@@ -65,23 +69,39 @@ struct Goes {
 }
 
 /// Says what would go with an object. `leaves` is what the plan deletes anyway.
-pub(super) async fn taken(shared_: &Shared, known: &Known, key: &Key<'_>, leaves: &BTreeSet<&str>) -> Rehearsal {
+pub(super) async fn taken(
+    shared_: &Shared,
+    known: &Known,
+    op: &Op,
+    key: &Key<'_>,
+    owned: &Owned,
+    leaves: &BTreeSet<&str>,
+) -> Rehearsal {
     let went = match (key.group, key.kind) {
         ("", "Namespace") => namespace(shared_, known, key.name).await,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(shared_, known, key.name).await,
+        (group, kind) if rules::may_own(group, kind) => return owned.taken(op, key, leaves),
         _ => return Rehearsal::Fits,
     };
     match went {
         Err(why) => Rehearsal::Unread(shared(format!("what would go with it: {why}"))),
-        Ok(goes) => {
-            let (planned, mut outside): (Vec<Id>, Vec<Id>) =
-                roots(goes).into_iter().partition(|id| leaves.contains(id.as_str()));
-            let unnamed = u32::try_from(outside.len().saturating_sub(NAMED)).unwrap_or(u32::MAX);
-            outside.truncate(NAMED);
-            outside.extend(planned);
-            Rehearsal::Takes { with: outside, unnamed, protects: true }
-        }
+        Ok(goes) => takes(key, roots(goes).into_iter().map(|id| (id, false)).collect(), None, leaves),
     }
+}
+
+/// Says that objects would go, of each whether it is protected itself.
+pub(super) fn takes(
+    key: &Key<'_>,
+    goes: Vec<(Id, bool)>,
+    unseen: Option<Arc<str>>,
+    leaves: &BTreeSet<&str>,
+) -> Rehearsal {
+    let (planned, mut outside): (Vec<_>, Vec<_>) = goes.into_iter().partition(|(id, _)| leaves.contains(id.as_str()));
+    let protects = rules::protects(key.group, key.kind, outside.iter().map(|(_, is_protected)| *is_protected));
+    let unnamed = u32::try_from(outside.len().saturating_sub(NAMED)).unwrap_or(u32::MAX);
+    outside.truncate(NAMED);
+    let with = outside.into_iter().chain(planned).map(|(id, _)| id).collect();
+    Rehearsal::Takes { with, unnamed, protects, unseen }
 }
 
 /// Leaves out what belongs to something else that goes.

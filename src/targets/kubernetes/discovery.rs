@@ -127,10 +127,15 @@ impl Discovery {
         Found::Absent
     }
 
-    /// Returns every kind that lives in namespaces and can be listed, in the version that the server prefers.
-    pub(super) fn in_namespaces(&self) -> Vec<Arc<Kind>> {
+    /// Returns every kind that can be listed and deleted, in the version that the server prefers.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Kind>> + '_ {
         let first = self.halves.iter().flat_map(|half| half.kinds.values()).filter_map(|versions| versions.first());
-        first.filter(|kind| kind.namespaced && kind.listable && kind.deletable).cloned().collect()
+        first.filter(|kind| kind.listable && kind.deletable).cloned()
+    }
+
+    /// Returns those that live in namespaces.
+    pub(super) fn in_namespaces(&self) -> Vec<Arc<Kind>> {
+        self.all().filter(|kind| kind.namespaced).collect()
     }
 
     /// Returns the groups that cannot be asked now.

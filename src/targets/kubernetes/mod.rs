@@ -6,7 +6,7 @@
 //! - `client`, `retry`, `status`: requests as bytes, what is asked again, and what a failure means.
 //! - `discovery`, `key`, `list`: which kinds there are, how objects are named and listed.
 //! - `object`, `project`, `health`: one object: who owns what, its live digest, whether it works.
-//! - `observe`: everything that is expected; `rehearse` and `dependants`: what operations would do.
+//! - `observe`: everything that is expected; `rehearse`, `dependants` and `owned`: what operations would do.
 //! - `apply`, `adopt`, `write`: one write with its precondition.
 //! - `set`, `anchor`: the set that our objects form, and the anchor in its parent.
 //! - `watch`: wakes when something of it changes; carries no data.
@@ -24,6 +24,7 @@ mod key;
 mod list;
 mod object;
 mod observe;
+mod owned;
 mod project;
 mod rehearse;
 mod retry;

@@ -15,6 +15,7 @@ use super::client::Asks;
 use super::key::Key;
 use super::object::{Object, PART_OF, read_version, shared};
 use super::observe::{AT_ONCE, get};
+use super::owned::{self, Owned};
 use super::project::{cut, cut_if_any, lay_over, projection};
 use super::retry::read;
 use super::status::{Meaning, Status};
@@ -144,12 +145,16 @@ pub(super) async fn rehearse(shared_: &Shared, known: &mut Known, tried: &[Tried
     let leaves: BTreeSet<&str> =
         tried.iter().filter(|tried| tried.op.verb == Verb::Delete).map(|tried| tried.op.id.as_str()).collect();
     let known_now: &Known = known;
+    let asked_anew = tried.iter().filter(|tried| known_now.answers.get(&Asked::of(tried.op)).is_none());
+    let deletions: Vec<&Op> = asked_anew.map(|tried| tried.op).filter(|op| op.verb == Verb::Delete).collect();
+    let owned = owned::look(shared_, known_now, &deletions).await;
+    let owned = &owned;
     let asks = tried.iter().map(|tried| async {
         let asked = Asked::of(tried.op);
         match known_now.answers.get(&asked) {
             Some(answer) => (asked, answer.clone(), None),
             None => {
-                let (answer, shown) = one(shared_, known_now, &brings, &leaves, tried).await;
+                let (answer, shown) = one(shared_, known_now, &brings, owned, &leaves, tried).await;
                 (asked, answer, shown)
             }
         }
@@ -168,6 +173,7 @@ async fn one(
     shared_: &Shared,
     known: &Known,
     brings: &Brings<'_>,
+    owned: &Owned,
     leaves: &BTreeSet<&str>,
     tried: &Tried<'_>,
 ) -> (Rehearsal, Option<Shown>) {
@@ -177,7 +183,7 @@ async fn one(
         return (Rehearsal::Refused("it is holdfast's own: the anchor of this application".into()), None);
     }
     let Some(content) = content else {
-        return (dependants::taken(shared_, known, &key, leaves).await, None);
+        return (dependants::taken(shared_, known, op, &key, owned, leaves).await, None);
     };
     let wanted = match Wanted::of(shared_, known, content) {
         Ok(wanted) => wanted,
