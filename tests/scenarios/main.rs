@@ -31,6 +31,7 @@ mod k8s_loop;
 mod k8s_many;
 mod k8s_outages;
 mod k8s_owned;
+mod k8s_permissions;
 mod k8s_rendering;
 mod k8s_scale;
 mod kill9;

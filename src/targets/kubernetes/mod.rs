@@ -198,7 +198,7 @@ impl Kubernetes {
             let (parent, found) = futures::join!(anchor::look(shared), observe::observe(shared, &mut known, &ids));
             known.said = parent.contents();
             known.wrote = Contents::default();
-            shared.board.observed(found.revisions, found.apart, known.seen.values());
+            shared.board.observed(found.listed, known.seen.values());
             Observed { seen: found.live, failure: None, anchor: parent.seen, same: found.same }
         })
     }

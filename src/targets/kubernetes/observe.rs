@@ -71,19 +71,25 @@ struct Expected<'a> {
 struct Rows {
     seen: Vec<(Id, Seen)>,
     rest: Vec<(Id, Live)>,
-    /// As of when the kind was listed.
-    revision: Option<(Arc<Kind>, String)>,
-    /// Why it could not be listed in all namespaces at once: then it cannot be watched either.
-    apart: Option<(Arc<str>, Arc<str>)>,
+    /// As of when the kind was listed, and where.
+    listed: Vec<Listing>,
+}
+
+/// A kind that was listed: what a watch goes on from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Listing {
+    pub(super) kind: Arc<Kind>,
+    /// In which namespace; empty for all at once.
+    pub(super) place: Arc<str>,
+    /// As of when.
+    pub(super) at: String,
 }
 
 /// What was seen of all objects.
 #[derive(Default)]
 pub(super) struct Sights {
     pub(super) live: Vec<(Id, Live)>,
-    pub(super) revisions: Vec<(Arc<Kind>, String)>,
-    /// Kinds that are listed namespace by namespace, and why.
-    pub(super) apart: Vec<(Arc<str>, Arc<str>)>,
+    pub(super) listed: Vec<Listing>,
     /// Identities of one object each.
     pub(super) same: Vec<(Id, Id)>,
 }
@@ -123,8 +129,7 @@ pub(super) async fn observe(shared: &Shared, known: &mut Known, ids: &[&Id]) -> 
             remembered.insert(id, seen);
         }
         found.live.extend(rows.rest);
-        found.revisions.extend(rows.revision);
-        found.apart.extend(rows.apart);
+        found.listed.extend(rows.listed);
     }
     for (other, id) in &same {
         let seen = remembered.get(*id).cloned();
@@ -149,12 +154,11 @@ impl Expected<'_> {
         let places: Vec<Option<&str>> = match everywhere {
             Ok(listed) => {
                 found.extend(listed.items);
-                rows.revision = Some((self.kind.clone(), listed.revision));
+                rows.listed.push(self.listing("", listed.revision));
                 Vec::new()
             }
             // Whoever may not look everywhere may look where it belongs.
-            Err(Unlisted::Forbidden(why)) if self.kind.namespaced => {
-                rows.apart = Some((self.kind.kind.clone(), why.into()));
+            Err(Unlisted::Forbidden(_)) if self.kind.namespaced => {
                 let mut namespaces: Vec<Option<&str>> = self.objects.keys().map(|(place, _)| Some(*place)).collect();
                 namespaces.dedup();
                 namespaces
@@ -167,7 +171,10 @@ impl Expected<'_> {
         let mut closed: HashMap<&str, String> = HashMap::new();
         for place in places.into_iter().flatten() {
             match self.list(shared, known, Some(place), Some(&selector)).await {
-                Ok(listed) => found.extend(listed.items),
+                Ok(listed) => {
+                    found.extend(listed.items);
+                    rows.listed.push(self.listing(place, listed.revision));
+                }
                 Err(Unlisted::NotThere(_)) => {}
                 Err(why) => {
                     closed.insert(place, self.why(&why));
@@ -184,6 +191,10 @@ impl Expected<'_> {
         self.look_again(shared, known, missing, &mut rows).await;
         self.reread_other_versions(shared, known, &mut rows).await;
         rows
+    }
+
+    fn listing(&self, place: &str, at: String) -> Listing {
+        Listing { kind: self.kind.clone(), place: place.into(), at }
     }
 
     fn why(&self, unlisted: &Unlisted) -> String {

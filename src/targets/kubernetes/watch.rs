@@ -1,4 +1,5 @@
-//! Wakes when something of ours changed in the cluster: one watch of metadata per kind. Carries no data.
+//! Wakes when something of ours changed in the cluster: one watch of metadata per kind, or per kind and namespace where no more
+//! may be looked at. Carries no data.
 //!
 //! What a status says wakes nobody, nor what we wrote ourselves: only another uid, a new generation, a deletion, or a
 //! change of who owns what, against what was last observed.
@@ -18,7 +19,7 @@ use super::Shared;
 use super::client::{Asks, Request, escaped, runtime};
 use super::discovery::{Kind, KindName};
 use super::object::{PART_OF, pulse};
-use super::observe::Seen;
+use super::observe::{Listing, Seen};
 use super::status::{Meaning, Status};
 use crate::core::resource::Digest;
 use crate::targets::WatchState;
@@ -33,6 +34,9 @@ const BEGINS: Duration = Duration::from_secs(60);
 /// How soon a watch that ended is begun again, at first and at most.
 const AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
+/// So many watches are kept of kinds that are watched namespace by namespace: each is a connection, on both sides.
+const APART_MAX: usize = 100;
+
 /// What was last observed, for watches to compare with.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -42,31 +46,22 @@ pub(super) struct Board {
 
 #[derive(Debug, Default)]
 struct Posted {
-    /// Each kind, and as of when it was listed.
-    kinds: BTreeMap<KindName, Listed>,
-    /// Kinds that are not listed in all namespaces at once, and why.
-    apart: Vec<(Arc<str>, Arc<str>)>,
+    /// What was listed where, and as of when.
+    listed: BTreeMap<Place, Listing>,
     /// By uid.
     pulses: HashMap<Arc<str>, Digest>,
 }
 
-#[derive(Debug)]
-struct Listed {
-    kind: Arc<Kind>,
-    at: String,
-}
+/// A kind, and the namespace in which it is watched; none for all at once.
+type Place = (KindName, Arc<str>);
 
 impl Board {
     /// Posts what was just observed.
-    pub(super) fn observed<'a>(
-        &self,
-        lists: Vec<(Arc<Kind>, String)>,
-        apart: Vec<(Arc<str>, Arc<str>)>,
-        seen: impl Iterator<Item = &'a Seen>,
-    ) {
+    pub(super) fn observed<'a>(&self, lists: Vec<Listing>, seen: impl Iterator<Item = &'a Seen>) {
         let pulses = seen.map(|seen| (seen.uid.clone(), seen.pulse)).collect();
-        let kinds = lists.into_iter().map(|(kind, at)| (kind.kind_name(), Listed { kind, at })).collect();
-        *self.lock() = Posted { kinds, apart, pulses };
+        let place = |listing: &Listing| (listing.kind.kind_name(), listing.place.clone());
+        let listed = lists.into_iter().map(|listing| (place(&listing), listing)).collect();
+        *self.lock() = Posted { listed, pulses };
         self.changed.notify_waiters();
     }
 
@@ -91,7 +86,7 @@ impl Board {
     }
 }
 
-/// The kinds that cannot be watched now, and why.
+/// What cannot be watched now, and why.
 type Refused = Arc<Mutex<BTreeMap<Arc<str>, Arc<str>>>>;
 
 /// Makes watches over one target; cheap to clone.
@@ -103,7 +98,6 @@ pub struct Watcher {
 /// A watch, until dropped.
 #[derive(Debug)]
 pub struct Watch {
-    shared: Arc<Shared>,
     state: Refused,
     task: tokio::task::JoinHandle<()>,
 }
@@ -117,14 +111,10 @@ impl Drop for Watch {
 impl Watch {
     /// Returns what the watch is worth now.
     pub fn state(&self) -> WatchState {
-        let apart = self.shared.board.lock().apart.first().cloned();
-        let refused = || {
-            let refused = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            refused.iter().next().map(|(kind, why)| (kind.clone(), why.clone()))
-        };
-        match apart.or_else(refused) {
+        let refused = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused.iter().next() {
             None => WatchState::Watching,
-            Some((kind, why)) => WatchState::Polling(format!("{kind} cannot be watched: {why}").into()),
+            Some((what, why)) => WatchState::Polling(format!("{what} cannot be watched: {why}").into()),
         }
     }
 }
@@ -149,7 +139,7 @@ impl Watcher {
         }
         let follow = Follow { shared: self.shared.clone(), state: state.clone(), wake };
         let task = runtime().spawn(follow.all());
-        Watch { shared: self.shared.clone(), state, task }
+        Watch { state, task }
     }
 }
 
@@ -163,40 +153,54 @@ struct Follow {
 
 impl Follow {
     async fn all(self) {
-        let mut followed: HashMap<KindName, tokio::task::AbortHandle> = HashMap::new();
+        let mut followed: HashMap<Place, tokio::task::AbortHandle> = HashMap::new();
         let mut tasks = JoinSet::new();
         loop {
             let changed = self.shared.board.changed.notified();
-            let kinds: Vec<Arc<Kind>> =
-                self.shared.board.lock().kinds.values().map(|listed| listed.kind.clone()).collect();
-            followed.retain(|of, task| {
-                let stays = kinds.iter().any(|kind| kind.kind_name() == *of);
+            let wanted = self.wanted();
+            followed.retain(|place, task| {
+                let stays = wanted.contains_key(place);
                 if !stays {
                     task.abort();
-                    self.note(&of.1, None);
+                    self.note(place, None);
                 }
                 stays
             });
-            for kind in kinds {
-                followed.entry(kind.kind_name()).or_insert_with(|| tasks.spawn(self.clone().one(kind)));
+            for (place, kind) in wanted {
+                let follow = || tasks.spawn(self.clone().one(place.clone(), kind));
+                followed.entry(place.clone()).or_insert_with(follow);
             }
             changed.await;
         }
     }
 
+    /// Returns what is to be watched: every kind that is listed in all namespaces at once, and of the others as many as there
+    /// may be.
+    fn wanted(&self) -> BTreeMap<Place, Arc<Kind>> {
+        let posted = self.shared.board.lock();
+        let (whole, apart): (Vec<_>, Vec<_>) = posted.listed.iter().partition(|((_, place), _)| place.is_empty());
+        let more = apart.len().checked_sub(APART_MAX).filter(|more| *more > 0);
+        let told = more.map(|more| {
+            format!("only {APART_MAX} namespaces and kinds are watched one by one, and there are {more} more")
+        });
+        self.tell("the rest", told);
+        let kept = whole.into_iter().chain(apart.into_iter().take(APART_MAX));
+        kept.map(|(place, listing)| (place.clone(), listing.kind.clone())).collect()
+    }
+
     /// Follows one kind, from where it was last listed.
-    async fn one(self, kind: Arc<Kind>) {
+    async fn one(self, place: Place, kind: Arc<Kind>) {
         let mut wait = AGAIN[0];
         let mut at = String::new();
         loop {
-            let listed = self.listed_at(&kind);
+            let listed = self.listed_at(&place);
             // Whatever happened before a list was seen by it.
             if at.is_empty() || newer(&listed, &at) {
                 at = listed;
             }
-            match self.follow(&kind, &mut at).await {
+            match self.follow(&place, &kind, &mut at).await {
                 Ok(()) => {
-                    self.note(&kind.kind, None);
+                    self.note(&place, None);
                     wait = AGAIN[0];
                 }
                 Err(Ended::Expired) => {
@@ -207,7 +211,7 @@ impl Follow {
                     at = String::new();
                 }
                 Err(Ended::Failed(why)) => {
-                    self.note(&kind.kind, Some(why));
+                    self.note(&place, Some(why));
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(AGAIN[1]);
                 }
@@ -215,24 +219,28 @@ impl Follow {
         }
     }
 
-    fn listed_at(&self, kind: &Kind) -> String {
-        let posted = self.shared.board.lock();
-        posted.kinds.get(&kind.kind_name()).map_or_else(String::new, |listed| listed.at.clone())
+    fn listed_at(&self, place: &Place) -> String {
+        self.shared.board.lock().listed.get(place).map_or_else(String::new, |listing| listing.at.clone())
     }
 
-    fn note(&self, kind: &Arc<str>, why: Option<String>) {
+    fn note(&self, ((_, kind), namespace): &Place, why: Option<String>) {
+        let what = if namespace.is_empty() { kind.to_string() } else { format!("{kind} in {namespace}") };
+        self.tell(&what, why);
+    }
+
+    fn tell(&self, what: &str, why: Option<String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match why {
-            Some(why) => state.insert(kind.clone(), why.into()),
-            None => state.remove(kind),
+            Some(why) => state.insert(what.into(), why.into()),
+            None => state.remove(what),
         };
     }
 
-    async fn follow(&self, kind: &Kind, at: &mut String) -> Result<(), Ended> {
+    async fn follow(&self, place: &Place, kind: &Kind, at: &mut String) -> Result<(), Ended> {
         let selector = format!("{PART_OF}={}", self.shared.set.id);
         let path = format!(
             "{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={OPEN_FOR}&resourceVersion={}&labelSelector={}",
-            kind.collection(None),
+            kind.collection(Some(&place.1)),
             escaped(at),
             escaped(&selector)
         );
@@ -247,7 +255,7 @@ impl Follow {
             let bytes = body.collect().await.map(|all| all.to_bytes()).unwrap_or_default();
             return Err(Ended::of(&Status::parse(code, &bytes)));
         }
-        self.note(&kind.kind, None);
+        self.note(place, None);
         let mut line = Vec::new();
         loop {
             let idle = Duration::from_secs(OPEN_FOR + 30);
@@ -312,4 +320,36 @@ impl Ended {
 /// Compares resourceVersions, which are numbers in order (Kubernetes promises so since 1.35, and held it before).
 fn newer(a: &str, b: &str) -> bool {
     (a.len(), a) > (b.len(), b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::KubernetesTarget;
+    use crate::targets::kubernetes::Kubernetes;
+
+    fn listing(kind: &str, place: &str) -> Listing {
+        let text = |text: &str| Arc::<str>::from(text);
+        let (group, version, plural) = (text(""), text("v1"), text("things"));
+        let kind =
+            Kind { group, kind: kind.into(), version, plural, namespaced: true, listable: true, deletable: true };
+        Listing { kind: Arc::new(kind), place: place.into(), at: "1".to_owned() }
+    }
+
+    #[test]
+    fn watches_of_single_namespaces_are_bounded_and_what_is_left_out_is_told() {
+        let target = KubernetesTarget { kubeconfig: None, context: None, namespace: None, service_account: None };
+        let shared = Kubernetes::open(&target, "web").shared;
+        let follow = Follow { shared: shared.clone(), state: Refused::default(), wake: mpsc::channel().0 };
+        let apart = |count: usize| (0..count).map(|at| listing("ConfigMap", &format!("n{at:03}")));
+        let whole = || ["Secret", "Role"].map(|kind| listing(kind, ""));
+        shared.board.observed(apart(130).chain(whole()).collect(), std::iter::empty());
+        let wanted = follow.wanted();
+        assert_eq!(wanted.len(), APART_MAX + 2);
+        assert_eq!(wanted.keys().filter(|(_, place)| place.is_empty()).count(), 2);
+        let told = |follow: &Follow| follow.state.lock().unwrap().values().next().cloned();
+        assert!(told(&follow).is_some_and(|why| why.contains("30 more")), "{:?}", told(&follow));
+        shared.board.observed(apart(100).chain(whole()).collect(), std::iter::empty());
+        assert_eq!((follow.wanted().len(), told(&follow)), (APART_MAX + 2, None));
+    }
 }
