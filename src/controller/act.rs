@@ -211,6 +211,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                     Rehearsal::Replaces(why)
                     | Rehearsal::Owned { why, .. }
                     | Rehearsal::Refused(why)
+                    | Rehearsal::Forbidden(why)
                     | Rehearsal::Unrehearsed(why)
                     | Rehearsal::Unread(why),
                 ) => why.clone(),

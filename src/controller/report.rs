@@ -128,6 +128,9 @@ fn clear(name: &str, held: &Held, state: &State) -> String {
         LatchName::Observe if held.latch.reasons.iter().any(|reason| &*reason.code == "mode") => {
             "set mode: converge in the configuration".to_owned()
         }
+        LatchName::Observe if held.latch.reasons.iter().any(|reason| &*reason.code == "permission") => {
+            "grant what is missing: holdfast doctor says which rules".to_owned()
+        }
         LatchName::Observe => "by itself, after the observe-only cycle".to_owned(),
         LatchName::History => {
             format!("push a tip that goes on from {base}; or: holdfast reanchor {name} COMMIT --reason \"…\"")

@@ -85,7 +85,10 @@ fn of_latch(app: &str, before: &State, fact: &Fact) -> Option<Alert> {
         Fact::Reanchored { by, reason, .. } => {
             Some(cleared(app, LatchName::State, Some(&format!("reanchored by {by}: {reason}"))))
         }
-        // Nobody needs to be told that what only observes observes.
+        // Nobody needs to be told that what only observes observes, unless it was meant to write.
+        Fact::Barred { bar: LatchName::Observe, reasons } if codes(reasons).any(|code| &**code == "permission") => {
+            Some(set(app, LatchName::Observe, reasons))
+        }
         Fact::Barred { bar: LatchName::Observe, .. } | Fact::Unbarred { bar: LatchName::Observe } => None,
         Fact::Barred { bar, reasons } => Some(set(app, *bar, reasons)),
         Fact::Unbarred { bar } => Some(cleared(app, *bar, None)),
@@ -268,6 +271,8 @@ mod tests {
         assert_eq!(of("web", &held, &[freezes]).len(), 1);
         assert_eq!(of("web", &held, &[thawed]).len(), 0, "told when it holds no longer");
         assert!(of("web", &State::default(), &[Fact::Barred { bar: LatchName::Observe, reasons: vec![] }]).is_empty());
+        let reasons = vec![Reason::new("permission", "may not patch")];
+        assert_eq!(of("web", &State::default(), &[Fact::Barred { bar: LatchName::Observe, reasons }]).len(), 1);
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Comparison {
     pub ill: Vec<Id>,
     /// What the target would not take of a promotion, and why; counted, never written.
     pub refused: Vec<(Id, Arc<str>)>,
+    /// Why nothing at all may be written, where whoever asks may not.
+    pub unpermitted: Option<Arc<str>>,
     /// Deletions of which nobody can see all that would go with them, and why.
     pub unseen: BTreeMap<Id, Arc<str>>,
 }

@@ -44,6 +44,8 @@ pub enum Rehearsal {
     },
     /// The target would not take it, and why.
     Refused(Arc<str>),
+    /// Whoever asks may neither try nor do it, and why.
+    Forbidden(Arc<str>),
     /// It cannot be tried before something else of the plan is there, and why; tried before its own batch.
     Unrehearsed(Arc<str>),
     /// The target could not be asked, and why: nothing may be concluded.
@@ -83,6 +85,7 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
     if said.is_empty() {
         return;
     }
+    comparison.unpermitted = unpermitted(comparison, said);
     confirm(comparison, said, state);
     comparison.unseen.extend(said.iter().filter_map(|(key, answer)| match answer {
         Rehearsal::Takes { unseen: Some(why), .. } => Some((key.id.clone(), why.clone())),
@@ -118,7 +121,12 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
         mark(&mut op, answer, &deleted);
         match answer {
             Rehearsal::Agrees if op.verb != Verb::Delete => settle(comparison, op, state),
-            Rehearsal::Refused(why) => {
+            // Who may look on only sees the plan all the same.
+            Rehearsal::Forbidden(_) if comparison.unpermitted.is_some() => {
+                op.unrehearsed = true;
+                comparison.promote.push(op);
+            }
+            Rehearsal::Refused(why) | Rehearsal::Forbidden(why) => {
                 comparison.refused.push((op.id.clone(), why.clone()));
                 comparison.blind.push(op);
             }
@@ -139,6 +147,21 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
     }
 }
 
+/// Says why nothing at all may be tried, where that is so: then nothing is confirmed, and nothing is written
+/// (`KUBERNETES.md` 16). Where only some may not, those are refused, or unread, by themselves.
+fn unpermitted(comparison: &Comparison, said: &Rehearsals) -> Option<Arc<str>> {
+    let mut first = None;
+    for op in suspects(comparison).into_iter().filter(|op| op.verb != Verb::Delete) {
+        match said.get(&Key::of(op)) {
+            Some(Rehearsal::Forbidden(why)) => drop(first.get_or_insert(why)),
+            // Nothing was said of what is permitted.
+            Some(Rehearsal::Unread(_)) => {}
+            _ => return None,
+        }
+    }
+    first.cloned()
+}
+
 /// Takes out of the drift what the target says is none, and what could not be told.
 fn confirm(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
     let answer = |id: &Id| said.get(&Key { id: id.clone(), reverts: true });
@@ -155,6 +178,11 @@ fn confirm(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
             Some(Rehearsal::Unread(why)) => {
                 agreeing.insert(op.id.clone());
                 comparison.unread.push((op.id.clone(), why.clone()));
+            }
+            // What cannot be confirmed is no drift, and not none.
+            Some(Rehearsal::Forbidden(why)) => {
+                agreeing.insert(op.id.clone());
+                comparison.unread.push((op.id.clone(), format!("unconfirmed, it cannot be tried: {why}").into()));
             }
             _ => {}
         }
@@ -347,6 +375,25 @@ mod tests {
         assert!(!judgement.may(Purpose::Promote) && judgement.may(Purpose::Heal));
         let judgement = judged(&mut world, &[]);
         assert!(judgement.latch(LatchName::Render).is_none() && judgement.may(Purpose::Promote));
+    }
+
+    #[test]
+    fn who_may_try_nothing_only_observes_and_who_may_not_try_some_is_refused_these() {
+        let mut world = world();
+        let forbidden = || Rehearsal::Forbidden("deployer cannot patch".into());
+        let all = [("f000", false, forbidden()), ("new", false, forbidden()), ("f001", true, forbidden())];
+        let judgement = judged(&mut world, &all);
+        let held = judgement.latch(LatchName::Observe).expect("OBSERVE");
+        assert_eq!(held.latch.reasons[0].code.as_ref(), "permission");
+        assert!(!judgement.may(Purpose::Promote) && !judgement.may(Purpose::Heal));
+        let comparison = rehearsed(&world, &all);
+        assert_eq!(promoted(&comparison), ["f000", "f002", "new"]);
+        assert!(comparison.drift.is_empty() && comparison.unread[0].1.starts_with("unconfirmed"));
+
+        let judgement = judged(&mut world, &all[..1]);
+        assert!(judgement.latch(LatchName::Observe).is_none());
+        assert_eq!(judgement.latch(LatchName::Render).expect("RENDER").latch.reasons[0].code.as_ref(), "refused");
+        assert!(!judgement.may(Purpose::Promote) && judgement.may(Purpose::Heal));
     }
 
     #[test]

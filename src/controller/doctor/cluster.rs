@@ -80,7 +80,13 @@ fn permissions(app: &Application, place: &str, seen: &Examination, notes: &mut N
         lacking.entry(of).or_default().push(permission);
     }
     for ((group, resource, namespace), lacking) in lacking {
-        let verbs = lacking.iter().map(|permission| permission.verb).collect::<Vec<_>>().join(", ");
+        let mut verbs: Vec<&str> = Vec::new();
+        for permission in &lacking {
+            if !verbs.contains(&permission.verb) {
+                verbs.push(permission.verb);
+            }
+        }
+        let verbs = verbs.join(", ");
         let named = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
         let everywhere = if namespace.is_empty() { String::new() } else { format!(" in namespace {namespace}") };
         let message = format!("may not {verbs} {named}{everywhere}");

@@ -21,13 +21,16 @@ impl Judge<'_> {
         }
     }
 
-    /// OBSERVE: the mode, and the first whole cycles (`GUARDS.md` 2).
+    /// OBSERVE: the mode, the first whole cycles (`GUARDS.md` 2), and whoever may only look (`KUBERNETES.md` 16).
     pub(super) fn observe(&mut self) {
         let watched = &self.state.app.watched;
         if self.inputs.guards.mode == Mode::Observe {
             let reason =
                 Reason::new("mode", "mode is observe: nothing is written until the configuration says converge");
             self.bar(LatchName::Observe, Scope::All, vec![reason]);
+        } else if let Some(why) = &self.inputs.comparison.unpermitted {
+            let message = format!("nothing can be confirmed or written without the permission to: {why}");
+            self.bar(LatchName::Observe, Scope::All, vec![Reason::new("permission", message)]);
         } else if !watched.passed && !weaken::is(Weakened::Observe) {
             let reason = Reason::new("observe_for", "the first whole cycle only observes; its report is kept");
             self.bar(LatchName::Observe, Scope::All, vec![reason]);

@@ -69,7 +69,10 @@ struct Kept {
 impl Answers {
     fn get(&self, asked: &Asked) -> Option<&Rehearsal> {
         let Kept { answer, at, .. } = self.kept.get(asked)?;
-        let passing = matches!(answer, Rehearsal::Refused(_) | Rehearsal::Unrehearsed(_) | Rehearsal::Unread(_));
+        let passing = matches!(
+            answer,
+            Rehearsal::Refused(_) | Rehearsal::Forbidden(_) | Rehearsal::Unrehearsed(_) | Rehearsal::Unread(_)
+        );
         // Of a deletion, what would go with it changes without it.
         let holds = asked.from.is_some() && asked.to.is_some() || at.elapsed() < HOLDS;
         (holds && !passing).then_some(answer)
@@ -190,7 +193,7 @@ async fn one(
         Err(unfit) => return (unwanted(unfit, brings, &key), None),
     };
     match &op.from {
-        None => (creation(shared_, brings, &wanted, op).await, None),
+        None => (creation(shared_, brings, &wanted).await, None),
         Some((digest, version)) => change(shared_, &wanted, op, digest, version).await,
     }
 }
@@ -206,7 +209,7 @@ fn unwanted(unfit: Unfit, brings: &Brings<'_>, key: &Key<'_>) -> Rehearsal {
     }
 }
 
-async fn creation(shared_: &Shared, brings: &Brings<'_>, wanted: &Wanted, op: &Op) -> Rehearsal {
+async fn creation(shared_: &Shared, brings: &Brings<'_>, wanted: &Wanted) -> Rehearsal {
     let answer = match read(&shared_.client, &wanted.request(Asks::Rehearse, None, false)).await {
         Ok(answer) => answer,
         Err(lost) => return Rehearsal::Unread(shared(lost.to_string())),
@@ -226,7 +229,7 @@ async fn creation(shared_: &Shared, brings: &Brings<'_>, wanted: &Wanted, op: &O
                 Rehearsal::Refused(shared(status.said()))
             }
         }
-        Err(status) => refused(&status, op),
+        Err(status) => refused(&status),
     }
 }
 
@@ -260,7 +263,7 @@ async fn change(
         Ok(Ok(after)) => after,
         Ok(Err(why)) => return (Rehearsal::Unread(shared(why)), None),
         Err(status) => {
-            let answer = not_taken(&status, op, &before);
+            let answer = not_taken(&status, &before);
             let shown = match answer {
                 Rehearsal::Owned { .. } => forced(shared_, wanted, &only, &before).await,
                 _ => None,
@@ -312,26 +315,21 @@ fn compared(before: &Object, after: &Object) -> Rehearsal {
     }
 }
 
-fn not_taken(status: &Status, op: &Op, before: &Object) -> Rehearsal {
+fn not_taken(status: &Status, before: &Object) -> Rehearsal {
     match status.meaning() {
         Meaning::Owned => owned(status, before),
         Meaning::Immutable => Rehearsal::Replaces(shared(status.said())),
         Meaning::Moved | Meaning::NotThere => Rehearsal::Unread(shared(status.said())),
-        _ => refused(status, op),
+        _ => refused(status),
     }
 }
 
 /// Says what becomes of what the server would not take.
-fn refused(status: &Status, op: &Op) -> Rehearsal {
+fn refused(status: &Status) -> Rehearsal {
     let said = shared(status.said());
     match status.meaning() {
         Meaning::Failing | Meaning::Moved | Meaning::Expired => Rehearsal::Unread(said),
-        // What cannot be confirmed is no drift, and not none.
-        Meaning::Forbidden if op.reverts => {
-            Rehearsal::Unread(shared(format!("it cannot be confirmed without the permission to patch: {said}")))
-        }
-        // Who may look on only sees the plan all the same; before a write it is tried again, and fails with these words.
-        Meaning::Forbidden => Rehearsal::Unrehearsed(said),
+        Meaning::Forbidden => Rehearsal::Forbidden(said),
         _ => Rehearsal::Refused(said),
     }
 }
