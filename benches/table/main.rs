@@ -3,6 +3,7 @@
 //! `cargo bench` runs everything; `cargo bench -- steady fetch` runs the named lines. Times differ between machines and
 //! moments; only the ratios mean something, and no test asserts any of them.
 
+mod cluster;
 mod core;
 mod world;
 
@@ -32,6 +33,12 @@ impl Row {
         }
     }
 
+    /// A comparison of two numbers.
+    fn counted(what: &str, ours: f64, theirs: &str, ratio: f64, aim: &'static str) -> Self {
+        let (what, theirs) = (what.to_owned(), theirs.to_owned());
+        Self { what, ours: format!("{ours:.2}"), theirs, ratio: Some(ratio), aim }
+    }
+
     fn alone(what: &str, ours: String, aim: &'static str) -> Self {
         Self { what: what.to_owned(), ours, theirs: String::new(), ratio: None, aim }
     }
@@ -59,13 +66,14 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
 /// A name, and what measures it.
 type Bench = (&'static str, fn() -> Vec<Row>);
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     ("core", core::compare_and_judge),
     ("fetch", fetch),
     ("verify", verify),
     ("commits", commits),
     ("sync", first_sync),
     ("steady", steady),
+    ("cluster", cluster::objects_on_a_server),
 ];
 
 fn main() {
@@ -77,7 +85,10 @@ fn main() {
             continue;
         }
         for row in bench() {
-            let ratio = row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+            let ratio = row
+                .ratio
+                .map(|ratio| if ratio < 0.01 { format!("{ratio:.4}") } else { format!("{ratio:.2}") })
+                .unwrap_or_default();
             println!("| {} | {} | {} | {ratio} | {} |", row.what, row.ours, row.theirs, row.aim);
         }
     }

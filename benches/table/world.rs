@@ -124,6 +124,21 @@ impl World {
         path
     }
 
+    /// Writes a configuration of a namespace of a cluster as the target, and returns its path.
+    pub fn configure_cluster(&self, namespace: &str, interval: &str, listen: u16, guards: &[&str]) -> PathBuf {
+        let config = self.configure("converge", interval, guards);
+        let dir = self.dir.path().display();
+        let text = fs::read_to_string(&config).expect("it was written");
+        let text = text
+            .replace(
+                &format!("directory: {{ root: {dir}/root }}"),
+                &format!("kubernetes: {{ kubeconfig: {dir}/kubeconfig, namespace: {namespace} }}"),
+            )
+            .replace("  stateDir:", &format!("  listen: 127.0.0.1:{listen}\n  stateDir:"));
+        fs::write(&config, text).expect("the configuration is written");
+        config
+    }
+
     /// Runs holdfast with a configuration.
     pub fn holdfast(&self, config: &Path, arguments: &[&str]) -> String {
         let config = config.to_string_lossy().into_owned();
