@@ -255,7 +255,11 @@ impl Write for SimEdges {
 
     fn settle(&mut self, wrote: &[Id]) -> Vec<(Id, Health, Option<String>)> {
         let mut world = self.enter("settle");
-        let now = world.now;
+        let (now, faults) = (world.now, world.faults);
+        if world.random.chance(faults.unread / 4) {
+            world.count("health is not read");
+            return wrote.iter().map(|id| (id.clone(), Health::Unread, Some("time-out".to_owned()))).collect();
+        }
         let objects = &world.targets[self.app].objects;
         let health = |id: &Id| {
             let health = objects.get(id).map_or(Health::Healthy, |object| object.health(now));

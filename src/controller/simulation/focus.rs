@@ -50,6 +50,8 @@ pub fn faults(faults: &mut Faults, focus: Weakened) {
         Weakened::Precondition | Weakened::RolloutMoves => faults.meanwhile = 60,
         Weakened::Batch | Weakened::Health => faults.slow = 300,
         Weakened::Anchor => faults.rival = 3,
+        // A batch whose health is not read goes on later; what fails is to fail soon.
+        Weakened::Failure => faults.unread = 0,
         _ => {}
     }
 }

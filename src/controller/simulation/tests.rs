@@ -99,6 +99,7 @@ const EVENTS: &[&str] = &[
     "nothing is observed",
     "a resource is not read",
     "the anchor is not read",
+    "health is not read",
     "a write is refused",
     "the target takes no more writes",
     "a write is lost",
