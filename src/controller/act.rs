@@ -242,11 +242,15 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         if !self.edges.admit(&self.assessment.guards) {
             return Ok(Some(Stopped::Shutdown));
         }
-        if let Some(stopped) = self.look_again() {
-            return Ok(Some(stopped));
-        }
         if !weaken::is(Weakened::Reservation) {
             self.ledger.commit(self.state, &[Fact::Reserved { purpose: self.purpose, index, deletes }])?;
+        }
+        if let Some(stopped) = self.look_again() {
+            // The budget stays spent.
+            let why = "what withholds it came just before".into();
+            let fact = Fact::Moved { purpose: self.purpose, index, id: op.id, why };
+            self.ledger.commit(self.state, &[fact])?;
+            return Ok(Some(stopped));
         }
         let outcome = self.edges.write(&op);
         let (fact, again) = self.outcome(index, &op, outcome);
@@ -424,7 +428,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                 facts.push(Fact::Converged {
                     commit: rollout.commit.clone(),
                     desired: rollout.desired,
-                    good: !parked && comparison.drift.is_empty() && comparison.ill.is_empty(),
+                    good: !parked && comparison.drift.is_empty() && comparison.works(),
                     seconds,
                     skipped: rollout.skipped.clone(),
                     left: match self.assessment.wanted(&rollout.commit) {

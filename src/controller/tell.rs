@@ -85,7 +85,7 @@ pub fn log(app: &str, fact: &Fact) {
         Fact::Failed { id, breaker, .. } => {
             tracing::warn!(%app, resource = %id, reason = %breaker.reason, attempts = breaker.attempts, "a write failed");
         }
-        Fact::Moved { id, why, .. } => tracing::info!(%app, resource = %id, %why, "not written: it moved"),
+        Fact::Moved { id, why, .. } => tracing::info!(%app, resource = %id, %why, "not written"),
         Fact::Converged { commit, skipped, .. } => {
             let skipped = skipped.iter().map(CommitId::short).collect::<Vec<_>>().join(" ");
             tracing::info!(%app, commit = commit.short(), %skipped, "converged");

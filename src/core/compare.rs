@@ -83,6 +83,13 @@ pub struct Comparison {
     pub unseen: BTreeMap<Id, Arc<str>>,
 }
 
+impl Comparison {
+    /// Tells whether all that is there works, and is there to stay.
+    pub fn works(&self) -> bool {
+        self.ill.is_empty() && self.leaving.is_empty()
+    }
+}
+
 /// Compares desired, accepted and observed by one pass over all three, which are sorted.
 pub fn compare(view: View<'_>) -> Comparison {
     let mut out = Comparison::default();
@@ -91,6 +98,7 @@ pub fn compare(view: View<'_>) -> Comparison {
     let mut known = view.state.resources.iter().peekable();
     let mut seen = view.observed.seen.iter().peekable();
     let also = renamed(&view);
+    let begun: BTreeSet<&Id> = view.state.to_be_written().collect();
     loop {
         let next = [
             wants.peek().copied().map(|want| &want.id),
@@ -101,7 +109,7 @@ pub fn compare(view: View<'_>) -> Comparison {
         let want = wants.next_if(|want| want.id == *id);
         let resource = known.next_if(|(known, _)| *known == id).map(|(_, resource)| resource);
         let live = seen.next_if(|(seen, _)| seen == id).map(|(_, live)| live);
-        Row { view, id, want, resource, live, also: also.get(id).copied() }.place(&mut out);
+        Row { view, begun: &begun, id, want, resource, live, also: also.get(id).copied() }.place(&mut out);
     }
     wait_for_conflicts(&mut out);
     out
@@ -133,6 +141,8 @@ fn wait_for_conflicts(out: &mut Comparison) {
 
 struct Row<'a> {
     view: View<'a>,
+    /// What a rollout under way writes, whatever this comparison is with.
+    begun: &'a BTreeSet<&'a Id>,
     id: &'a Id,
     want: Option<&'a Want>,
     resource: Option<&'a Resource>,
@@ -147,7 +157,7 @@ impl Row<'_> {
         let accepted = self.resource.and_then(|resource| resource.accepted.as_deref());
         let live = match self.live {
             Some(Live::Unread(why)) => return self.place_unread(why.clone(), accepted, out),
-            Some(Live::Leaving) => return out.leaving.push(self.id.clone()),
+            Some(Live::Leaving) if !weaken::is(Weakened::Leaving) => return out.leaving.push(self.id.clone()),
             Some(live) => live,
             // Not asked for: nothing is wanted or accepted, only remembered.
             None if self.want.is_none() && accepted.is_none() => return self.undrift(trouble, out),
@@ -212,7 +222,7 @@ impl Row<'_> {
     /// Something in an exclusive target that nobody declared.
     fn place_extra(&self, live: &Live, trouble: Option<&Trouble>, out: &mut Comparison) {
         // `exclusive` that still waits for its approval takes nothing away yet.
-        let here = live.here().filter(|_| !self.view.guards.spare_undeclared);
+        let here = live.here().filter(|_| !self.view.guards.spare_undeclared && !self.begun.contains(self.id));
         let Some(here) = here else { return self.undrift(trouble, out) };
         let since = trouble
             .and_then(|trouble| trouble.drift.as_ref())

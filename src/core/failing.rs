@@ -9,7 +9,8 @@ use super::resource::{Id, Observed};
 use super::state::{Differing, LatchName, State, Trouble};
 
 /// Every word that says why a resource does not converge.
-pub const WHYS: [&str; 8] = ["pending", "unhealthy", "drifted", "held", "fought", "conflict", "unread", "failed"];
+pub const WHYS: [&str; 9] =
+    ["pending", "unhealthy", "drifted", "held", "fought", "conflict", "unread", "leaving", "failed"];
 
 /// Counts the cycles in which a resource differs or is unhealthy up to `failures`, and notices what agrees again. With the
 /// last of them it is marked to be alerted, once, whatever the reason.
@@ -98,6 +99,9 @@ fn reasons<'a>(comparison: &'a Comparison, state: &'a State) -> BTreeMap<&'a Id,
     }
     for (id, _) in &comparison.unread {
         why.insert(id, "unread");
+    }
+    for id in &comparison.leaving {
+        why.insert(id, "leaving");
     }
     why
 }

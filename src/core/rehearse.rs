@@ -12,6 +12,7 @@ use super::compare::{Comparison, Conflict};
 use super::op::{Class, Effect, Op, Verb};
 use super::resource::Id;
 use super::state::{Accepted, State};
+use super::weaken::{self, Weakened};
 
 /// What the target says of one operation that was only tried.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -138,6 +139,10 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
                 op.force = true;
                 comparison.promote.push(op);
             }
+            Rehearsal::Owned { .. } if weaken::is(Weakened::Ownership) => {
+                op.force = true;
+                comparison.promote.push(op);
+            }
             Rehearsal::Owned { why, .. } => {
                 op.force = true;
                 comparison.conflicts.push(Conflict { id: op.id.clone(), why: why.clone(), op });
@@ -168,7 +173,7 @@ fn confirm(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
     let mut agreeing: BTreeSet<Id> = BTreeSet::new();
     for op in comparison.reversals.iter().filter(|op| op.verb == Verb::Update) {
         match answer(&op.id) {
-            Some(Rehearsal::Agrees) => {
+            Some(Rehearsal::Agrees) if !weaken::is(Weakened::Suspects) => {
                 let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
                 if let (Some(accepted), Some((live, _))) = (accepted, &op.from) {
                     agreeing.insert(op.id.clone());
@@ -230,7 +235,7 @@ fn mark(op: &mut Op, answer: &Rehearsal, deleted: &BTreeSet<Id>) {
             op.effect = Effect::Delete;
             op.class = Class::Replace;
         }
-        Rehearsal::Takes { with, unnamed, protects, unseen } => {
+        Rehearsal::Takes { with, unnamed, protects, unseen } if !weaken::is(Weakened::Dependants) => {
             let outside = with.iter().filter(|id| !deleted.contains(id)).count();
             let outside = u32::try_from(outside).unwrap_or(u32::MAX).saturating_add(*unnamed);
             op.weight = outside.saturating_add(1);

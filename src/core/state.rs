@@ -15,6 +15,7 @@ use super::commit::CommitId;
 use super::freeze::FreezeState;
 use super::guards::{Guards, TrustPolicy};
 use super::highs::Highs;
+use super::op::Verb;
 use super::reason::Reason;
 use super::resource::{Anchor, Digest, Id};
 pub use memory::{Accepted, Breaker, Differing, DriftMark, Hold, Resource, Trouble};
@@ -318,6 +319,12 @@ impl State {
             (wants.next_if(|want| **want == id).cloned().unwrap_or(id), resource)
         });
         self.resources = shared.collect();
+    }
+
+    /// Returns the resources that a promotion under way is still to write; it may lead to another commit than the tip.
+    pub fn to_be_written(&self) -> impl Iterator<Item = &Id> {
+        let slots = self.rollout_ops.range((Purpose::Promote, 0)..=(Purpose::Promote, u32::MAX)).map(|(_, slot)| slot);
+        slots.filter(|slot| slot.state != OpState::Done && slot.op.verb != Verb::Delete).map(|slot| &slot.op.id)
     }
 
     /// Returns what is remembered of a resource beyond what was accepted.

@@ -85,6 +85,14 @@ pub enum Weakened {
     ApprovalTtl,
     /// RENDER
     Render,
+    /// What somebody else owns is taken over with an approval only.
+    Ownership,
+    /// What is being deleted is neither written nor missing.
+    Leaving,
+    /// What looks like drift is none until the target was asked.
+    Suspects,
+    /// What goes with a deletion counts.
+    Dependants,
 }
 
 /// Every guard.
@@ -130,6 +138,10 @@ pub const ALL: &[Weakened] = &[
     Weakened::Loosened,
     Weakened::ApprovalTtl,
     Weakened::Render,
+    Weakened::Ownership,
+    Weakened::Leaving,
+    Weakened::Suspects,
+    Weakened::Dependants,
 ];
 
 #[cfg(test)]

@@ -280,6 +280,17 @@ fn observe(read: &mut impl Read, state: &State, rendered: &Rendered) -> Observed
         expect.push(Expect { id, digest: Some(&accepted.live) });
     }
     expect.extend(wants.map(|id| Expect { id, digest: None }));
+    // What a rollout that leads elsewhere is still to write is looked at all the same.
+    let asked = expect.len();
+    for id in state.to_be_written() {
+        if expect[..asked].binary_search_by(|expect| expect.id.cmp(id)).is_err() {
+            expect.push(Expect { id, digest: None });
+        }
+    }
+    if expect.len() > asked {
+        expect.sort_by_key(|expect| expect.id);
+        expect.dedup_by_key(|expect| expect.id);
+    }
     read.observe(&expect)
 }
 
@@ -333,8 +344,9 @@ fn decide(
     reads: &Reads,
 ) -> Result<Decided, LedgerError> {
     let in_force = govern(state, &settings.governing());
-    ledger.commit(state, &in_force.facts)?;
     let guards = &in_force.guards;
+    let before: Vec<Fact> = in_force.facts.iter().cloned().chain(standing::fought(state, guards)).collect();
+    ledger.commit(state, &before)?;
     let comparison = rehearsed(settings, read, state, compare_tip(state, reads, guards));
     let wanted = !matches!(wanting(reads), Wanting::Broken(_) | Wanting::Unknown(_));
     let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted, wanted);

@@ -82,14 +82,21 @@ pub(super) fn remember(
         if trouble.hold.as_ref().and_then(|hold| hold.until).is_some_and(|until| until <= now) {
             facts.push(Fact::Released { id: id.clone(), by: "expired".into() });
         }
-        if trouble.quarantined.is_none() && pace::is_fight(&trouble.reverts, guards, now) {
-            facts.push(Fact::Quarantined { id: id.clone() });
-        }
     }
     let lapsed = approval::lapsed(state).into_iter();
     facts.extend(lapsed.map(|digest| Fact::ApprovalSpent { digest, how: "lapsed".into() }));
     facts.extend(failing::count(comparison, observed, state, guards.failures, counted, wanted));
     facts
+}
+
+/// Returns what was fought over, before anything is compared: whoever meddles at once gets no further revert.
+pub(super) fn fought(state: &State, guards: &Guards) -> Vec<Fact> {
+    let now = state.now();
+    let fights = state.resources.iter().filter(|(_, resource)| {
+        let trouble = resource.trouble.as_deref();
+        trouble.is_some_and(|trouble| trouble.quarantined.is_none() && pace::is_fight(&trouble.reverts, guards, now))
+    });
+    fights.map(|(id, _)| Fact::Quarantined { id: id.clone() }).collect()
 }
 
 /// Returns which commits are seen for the first time, and which of those that were seen no longer matter.

@@ -18,7 +18,8 @@ use crate::core::guards::TrustPolicy;
 use crate::core::op::{Op, Verb};
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
-use crate::core::resource::{Anchor, AnchorSeen, Expect, Health, Id, Live, Observed, Touch};
+use crate::core::rehearse::Rehearsals;
+use crate::core::resource::{Anchor, AnchorSeen, Expect, Health, Id, Live, Observed};
 use crate::core::state::State;
 use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
@@ -77,7 +78,11 @@ impl Read for SimEdges {
         self.fetched_at = given.as_ref().map(|given| given.at);
         let mut world = self.enter("fetch");
         let tip = given.map_or_else(|| world.fetch(), |given| given.tip);
-        world.seen(self.pid, self.app).tip = tip.clone().ok();
+        let now = world.now;
+        let seen = world.seen(self.pid, self.app);
+        seen.tip = tip.clone().ok();
+        // The host does not answer: the next look is ten seconds on.
+        seen.acting_since = tip.is_err().then_some(now);
         tip
     }
 
@@ -155,10 +160,18 @@ impl Read for SimEdges {
                 observed.seen.push(((*id).clone(), Live::Unread("time-out".into())));
                 continue;
             }
-            observed.seen.push(((*id).clone(), objects.get(id).map_or(Live::Gone, |object| object.live(now))));
+            let live = world.targets[self.app].look(id, now);
+            if live == Live::Leaving {
+                world.seen(self.pid, self.app).leaving.insert((*id).clone());
+            }
+            observed.seen.push(((*id).clone(), live));
         }
         world.seen(self.pid, self.app).objects = objects;
         observed
+    }
+
+    fn rehearse(&mut self, _: &State, ops: &[&Op]) -> Rehearsals {
+        self.enter("rehearse").rehearse(self.app, ops)
     }
 
     fn unhealthy(&mut self, ids: &[Id]) -> Vec<Id> {
@@ -235,6 +248,10 @@ impl Write for SimEdges {
             world.note(|| format!("write of {}: {why}", op.id));
             return Outcome::Moved(why);
         }
+        if let Some(outcome) = world.not_taken(self.app, op) {
+            world.note(|| format!("write of {}: {outcome:?}", op.id));
+            return outcome;
+        }
         let unknown = world.random.chance(faults.unknown);
         if unknown && world.random.chance(500) {
             world.count("a write is lost");
@@ -289,8 +306,8 @@ impl Write for SimEdges {
 
 fn land(world: &mut World, app: usize, op: &Op) -> Live {
     if op.verb == Verb::Delete {
-        world.targets[app].objects.remove(&op.id);
-        return Live::Gone;
+        let gone = world.leaves(app);
+        return world.targets[app].delete(&op.id, gone);
     }
     let commit = op.source.as_ref().map(|source| source.commit.clone()).unwrap_or_else(|| CommitId::new(""));
     let tree = world.repository.get(&commit).and_then(|commit| commit.sources[app].tree()).unwrap_or_default();
@@ -304,5 +321,5 @@ fn land(world: &mut World, app: usize, op: &Op) -> Live {
     let slow = world.faults.slow;
     let ready = if world.random.chance(slow) { i64::try_from(world.random.below(200)).unwrap_or(0) * 1000 } else { 0 };
     let at = world.now + ready;
-    world.targets[app].put(&op.id, &thing, Touch::default(), at)
+    world.land(app, op, &thing, at)
 }

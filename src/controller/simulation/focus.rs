@@ -42,10 +42,16 @@ pub fn guards(guards: &mut Guards, focus: Weakened) {
     }
 }
 
+/// Tells whether a guard is about what only clusters do.
+pub const fn is_of_clusters(focus: Weakened) -> bool {
+    matches!(focus, Weakened::Ownership | Weakened::Leaving | Weakened::Suspects | Weakened::Dependants)
+}
+
 /// Turns the faults to what a guard is about.
 pub fn faults(faults: &mut Faults, focus: Weakened) {
     match focus {
         Weakened::Observation => (faults.unread, faults.observe) = (20, 50),
+        Weakened::Observe => (faults.unread, faults.observe) = (20, 300),
         Weakened::TipWhileActing | Weakened::FreezeBeforeWrite => (faults.meanwhile, faults.slow) = (25, 700),
         Weakened::Precondition | Weakened::RolloutMoves => faults.meanwhile = 60,
         Weakened::Batch | Weakened::Health => faults.slow = 300,
@@ -123,10 +129,21 @@ pub fn happen(world: &mut World, store: usize, app: usize, focus: Weakened) {
             _ => {}
         },
         Weakened::Breaker | Weakened::Failure => match world.number(3) {
-            0 => world.jam(app),
+            // Until it is quiet: ten failures in a row take their time.
+            0 if world.jammed.is_empty() => world.jam(app),
+            0 => {}
             1 => world.push_change(Change::Sweep, good),
             _ => world.drift(app),
         },
+        Weakened::Ownership | Weakened::Suspects => match world.number(3) {
+            0 => world.push_change(Change::Small, good),
+            _ => world.stir(app),
+        },
+        Weakened::Leaving => match world.number(2) {
+            0 => world.push_change(Change::Sweep, good),
+            _ => world.drift(app),
+        },
+        Weakened::Dependants => world.push_change(Change::Drip, good),
         Weakened::LastGood => {
             let first = [Change::Small, Change::Drip, Change::Growth][world.number(3)];
             world.push_change(first, good);

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 
 use super::oracle::Credit;
 use super::repository::Tree;
+use super::target::Object;
 use super::world::World;
 use crate::core::commit::CommitId;
 use crate::core::freeze;
@@ -201,7 +202,7 @@ impl World {
         }
     }
 
-    fn approved_op(&mut self, store: usize, app: usize, op: &Op) -> bool {
+    pub fn approved_op(&mut self, store: usize, app: usize, op: &Op) -> bool {
         let from = op.from.as_ref().map(|(digest, _)| *digest);
         let eye = self.eye(store, app);
         eye.grants
@@ -233,6 +234,9 @@ impl World {
         if (held && differs || emergency) && !approved {
             let why = if held { "held" } else { "changed by a person" };
             self.broken("emergency", format!("{} is written although {why}", op.id));
+        }
+        if self.seen(pid, app).leaving.contains(&op.id) {
+            self.broken("leaving", format!("{} is written while it is being deleted", op.id));
         }
         if self.eye(store, app).unread_all || self.eye(store, app).unread.contains(&op.id) {
             self.broken("observation", format!("{} is written although it was not read", op.id));
@@ -279,8 +283,11 @@ impl World {
     /// Called when a write is about to change the target.
     pub fn check_landing(&mut self, pid: usize, app: usize, op: &Op) {
         let store = self.processes[pid].store;
-        let there = self.targets[app].objects.get(&op.id).map(|object| (object.digest, object.version));
-        let seen = self.seen(pid, app).objects.get(&op.id).map(|object| (object.digest, object.version));
+        self.check_ownership(store, app, op);
+        let cluster = self.targets[app].cluster.is_some();
+        let state = |object: &Object| (object.digest, if cluster { 0 } else { object.version });
+        let there = self.targets[app].objects.get(&op.id).map(state);
+        let seen = self.seen(pid, app).objects.get(&op.id).map(state);
         if there != seen {
             self.broken("precondition", format!("{} was changed since it was observed, and is overwritten", op.id));
         }
@@ -343,7 +350,7 @@ impl World {
         if op.verb == Verb::Delete {
             let moved = all.iter().any(|new| {
                 new.verb == Verb::Create && new.to.is_some() && new.to == op.was && new.class == Class::Move
-            }) && object.is_some_and(|object| Some(object.digest) == op.was)
+            }) && object.is_some_and(|object| Some(object.holds) == op.was)
                 && op.nature.vitals.has(Vitals::CONTENT);
             return if moved && op.class == Class::Move { Effect::Update } else { Effect::Delete };
         }
@@ -358,6 +365,7 @@ impl World {
             (Some(object), Some(thing)) => {
                 let replaced = object.nature.identity != thing.nature.identity;
                 let lost = object.nature.vitals.0 & !thing.nature.vitals.0 != 0;
+                let replaced = replaced || self.replaces(app, object, thing);
                 if replaced || lost { Effect::Delete } else { Effect::Update }
             }
             (Some(_), None) => Effect::Delete,
@@ -375,7 +383,7 @@ impl World {
                 Effect::Create if op.class == Class::Move && ops.iter().any(moved) => {}
                 Effect::Create => sum.creates += 1,
                 Effect::Update => sum.updates += 1,
-                Effect::Delete => sum.deletes += 1 + object.map_or(0, |object| object.dependants),
+                Effect::Delete => sum.deletes += 1 + object.map_or(0, |object| self.goes_along(app, op, object)),
             }
             if effect == Effect::Delete
                 && op.verb == Verb::Delete

@@ -4,7 +4,7 @@
 //! drifts, refuses, loses answers and stops the process at the k-th step; after every edge call an onlooker judges by what the
 //! world looks like, not by what the controller says, whether the promises of `GUARDS.md` still hold.
 //!
-//! - [`world`]: time, processes, faults, the trace; [`repository`], [`target`], [`ledger`]: what the edges stand for.
+//! - [`world`]: time, processes, faults, the trace; [`repository`], [`target`], [`cluster`], [`ledger`]: what the edges stand for.
 //! - [`edges`]: the edges themselves.
 //! - [`process`]: the controller's loop over them, stopped and started again.
 //! - [`script`], [`commits`], [`rival`]: what people, hosts, clocks, disks and other controllers do; [`focus`]: what leads to one
@@ -14,8 +14,10 @@
 //! - [`run`]: one seed from the first cycle to the quiet end.
 //!
 //! `HOLDFAST_SIMULATION_SEEDS=N` runs N seeds instead of a few thousand (`HOLDFAST_SIMULATION_FROM=S` from another one on) and
-//! names every one that breaks something; `HOLDFAST_SIMULATION_SEED=S` runs one and prints what happens in it.
+//! names every one that breaks something; `HOLDFAST_SIMULATION_SEED=S` runs one and prints what happens in it, with
+//! `HOLDFAST_SIMULATION_FOCUS=Guard` as the script that leads to a guard, and with `HOLDFAST_SIMULATION_WEAKENED=Guard` without it.
 
+mod cluster;
 mod commits;
 mod edges;
 mod focus;

@@ -12,7 +12,7 @@ use crate::core::commit::CommitId;
 use crate::core::freeze;
 use crate::core::guards::Guards;
 use crate::core::ledger::Fact;
-use crate::core::op::{Effect, Op, Verb};
+use crate::core::op::{Class, Effect, Op, Verb};
 use crate::core::reason::Reason;
 use crate::core::resource::{Digest, Health, Id};
 use crate::core::state::{Latch, LatchName, Purpose, Rollout, Standing, State};
@@ -414,7 +414,9 @@ impl World {
             return;
         };
         let slots = state.rollout_ops.range((purpose, 0)..=(purpose, u32::MAX)).map(|(_, slot)| slot);
-        let open = slots.filter(|slot| slot.state != crate::core::state::OpState::Done && slot.op.verb != Verb::Delete);
+        // A replacement deletes too.
+        let stays = |op: &Op| op.verb != Verb::Delete && op.class != Class::Replace;
+        let open = slots.filter(|slot| slot.state != crate::core::state::OpState::Done && stays(&slot.op));
         let hold = state.trouble(&slot.op.id).and_then(|trouble| trouble.hold.as_ref());
         let now = state.now();
         let credit = Credit {

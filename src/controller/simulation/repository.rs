@@ -44,6 +44,11 @@ impl Thing {
             self.nature.identity.as_deref().unwrap_or_default().as_bytes(),
         ])
     }
+
+    /// Returns a value that a cluster does not let anybody change in place.
+    pub const fn fixed(&self) -> bool {
+        self.content % 16 == 5
+    }
 }
 
 /// What a commit wants of one application.

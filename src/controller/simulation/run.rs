@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::cluster::{Cluster, Owner, inhabit};
 use super::ledger::Store;
 use super::process::{Controller, Ended};
 use super::random::Random;
 use super::repository::{PEOPLE, Repository, Signed, Source};
-use super::target::{Target, by_hand};
+use super::target::{Object, Target};
 use super::world::{Faults, Shared, Stop, Violation, World};
 use super::{commits, focus, rival, script};
 use crate::controller::assess::Settings;
@@ -135,9 +136,11 @@ fn world(seed: u64, options: Options) -> World {
         let size = [1, 2, 3, 4, 8, 12, 20, 20, 30, 40][random.below(10)];
         let tree = commits::tree(size);
         let mut there = Target::default();
+        let clusters = if options.focus.is_some_and(focus::is_of_clusters) { 1000 } else { 350 };
+        there.cluster = random.chance(clusters).then(Cluster::default);
         for (id, thing) in &tree {
             if random.chance(300) {
-                there.put(id, thing, by_hand(false, None), 0);
+                inhabit(&mut there, id, thing, random.chance(700));
             }
             if random.chance(50)
                 && let Some(object) = there.objects.get_mut(id)
@@ -239,7 +242,8 @@ fn storm(world: &Shared, controller: &mut Controller, length: usize) -> bool {
                 if world.random.chance(300) || step == 0 {
                     world.faults = Faults::default();
                 }
-                if let Some(focus) = world.focus.filter(|_| step > 0) {
+                // What is observed at first is what that guard is about.
+                if let Some(focus) = world.focus.filter(|focus| step > 0 || *focus == Weakened::Observe) {
                     focus::faults(&mut world.faults, focus);
                 }
             }
@@ -375,8 +379,11 @@ fn unconverged(world: &World, app: usize) -> Option<String> {
     let tree = world.repository.at_tip().sources[app].tree().unwrap_or_default();
     let state = world.durable(0, app);
     let objects = &world.targets[app].objects;
-    let is =
-        |id, thing: &super::repository::Thing| objects.get(id).is_some_and(|object| object.digest == thing.digest());
+    // What somebody else owns is taken back, be it the same.
+    let ours = |object: &Object| world.targets[app].cluster.is_none() || object.owner == Owner::Ours;
+    let is = |id, thing: &super::repository::Thing| {
+        objects.get(id).is_some_and(|object| object.holds == thing.digest() && ours(object))
+    };
     if let Some((id, _)) = tree.iter().find(|(id, thing)| !is(*id, thing)) {
         return Some(format!("{id} of {app} is not as the tip wants it"));
     }

@@ -1,7 +1,10 @@
 //! What people, hosts, clocks and disks do: chosen by the seed.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
+use super::cluster::Owner;
 use super::commits::{CHANGES, Change, id, thing};
 use super::repository::{PEOPLE, Signed, Thing};
 use super::target::by_hand;
@@ -10,7 +13,7 @@ use crate::core::freeze::Parsed;
 use crate::core::guard_digest::guard_digest;
 use crate::core::guards::Limit;
 use crate::core::ledger::Fact;
-use crate::core::resource::{Digest, Id};
+use crate::core::resource::{Digest, Id, Nature};
 use crate::core::state::{Approval, Hold};
 
 impl World {
@@ -25,15 +28,15 @@ impl World {
         for _ in 0..many {
             let Some(id) = self.random.pick(&ids).cloned() else { return };
             if remove {
-                self.targets[app].objects.remove(&id);
+                let gone = self.leaves(app);
+                self.targets[app].delete(&id, gone);
                 self.note(|| format!("somebody removes {id}"));
                 continue;
             }
             let Some(nature) = self.targets[app].objects.get(&id).map(|object| object.nature.clone()) else { continue };
-            let content = 1000 + self.fresh();
-            let thing = Thing { content, nature, sick: false };
+            let thing = self.edited(nature);
             let now = self.now;
-            self.targets[app].put(&id, &thing, by_hand(interactive, at), now);
+            self.targets[app].put(&id, &thing, by_hand(interactive, at), now, Owner::Other);
             self.note(|| format!("somebody changes {id}, interactively: {interactive}"));
         }
     }
@@ -41,10 +44,15 @@ impl World {
     /// Somebody changes one resource, once more.
     pub fn meddle(&mut self, app: usize, id: &Id) {
         let Some(nature) = self.targets[app].objects.get(id).map(|object| object.nature.clone()) else { return };
-        let content = 1000 + self.fresh();
+        let thing = self.edited(nature);
         let (at, now) = (self.wall(), self.now);
-        self.targets[app].put(id, &Thing { content, nature, sick: false }, by_hand(false, Some(at)), now);
+        self.targets[app].put(id, &thing, by_hand(false, Some(at)), now, Owner::Other);
         self.note(|| format!("somebody changes {id} once more"));
+    }
+
+    /// Makes up what somebody's hand leaves there.
+    fn edited(&mut self, nature: Arc<Nature>) -> Thing {
+        Thing { content: 1000 + self.fresh(), nature, sick: false }
     }
 
     /// Somebody makes something.
@@ -54,7 +62,7 @@ impl World {
         let now = self.now;
         if !self.targets[app].objects.contains_key(&id) {
             let content = self.fresh();
-            self.targets[app].put(&id, &thing(number, content), by_hand(false, None), now);
+            self.targets[app].put(&id, &thing(number, content), by_hand(false, None), now, Owner::Other);
             self.note(|| format!("somebody makes {id}"));
         }
     }
@@ -244,6 +252,9 @@ pub fn happen(world: &mut World, store: usize) {
     {
         return super::focus::happen(world, store, app, focus);
     }
+    if world.targets[app].cluster.is_some() && world.random.chance(200) {
+        return world.stir(app);
+    }
     match world.number(50) {
         0..=11 => {
             let change = CHANGES[world.number(CHANGES.len())];
@@ -283,7 +294,8 @@ pub fn happen(world: &mut World, store: usize) {
 pub fn meanwhile(world: &mut World, app: usize) {
     let store = 0;
     world.count("something happens between two calls");
-    match world.number(9) {
+    match world.number(10) {
+        9 => world.stir(app),
         0 => world.push_freeze(),
         1 => world.local_freeze(app),
         2 => world.operator_freeze(store, app, false),

@@ -1,10 +1,13 @@
 //! The target: a map with versions, health and an anchor under a lock. What goes wrong is chosen by the adversary.
+//!
+//! Some behave as directories do, where what a commit wants is what is found there; others as a cluster, see [`super::cluster`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::cluster::{Cluster, Owner};
 use super::repository::Thing;
 use crate::core::op::Verb;
 use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Here, Id, Live, Nature, Touch, Version};
@@ -12,8 +15,16 @@ use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Here, Id, Live, 
 /// One object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Object {
-    /// What it holds.
+    /// The live digest.
     pub digest: Digest,
+    /// What it holds, as a commit that wants it spells it; the live digest of a file.
+    pub holds: Digest,
+    /// Differs from that of every other object of its name.
+    pub uid: u64,
+    /// Who owns what is ours there.
+    pub owner: Owner,
+    /// A value that cannot be changed in place.
+    pub fixed: bool,
     /// Differs at every write, whoever writes.
     pub version: u64,
     /// What the rules need to know of it.
@@ -38,18 +49,6 @@ impl Object {
         }
     }
 
-    /// Returns it as it is observed.
-    pub fn live(&self, now: i64) -> Live {
-        Live::Here(Here {
-            digest: self.digest,
-            version: self.spelt(),
-            nature: self.nature.clone(),
-            health: self.health(now),
-            touch: self.touch.clone(),
-            dependants: self.dependants,
-        })
-    }
-
     /// Returns its version as a precondition spells it.
     pub fn spelt(&self) -> Version {
         Version::new(format!("v{}", self.version))
@@ -65,6 +64,8 @@ pub struct Target {
     pub anchor: Option<Anchor>,
     /// Which process holds its lock.
     pub lock: Option<usize>,
+    /// What only a cluster does, where it is one.
+    pub cluster: Option<Cluster>,
     version: u64,
 }
 
@@ -75,21 +76,51 @@ impl Target {
     }
 
     /// Puts something there, whoever does.
-    pub fn put(&mut self, id: &Id, thing: &Thing, touch: Touch, ready_at: i64) -> Live {
+    pub fn put(&mut self, id: &Id, thing: &Thing, touch: Touch, ready_at: i64, owner: Owner) -> Live {
         self.version += 1;
-        let dependants = self.objects.get(id).map_or(0, |object| object.dependants);
-        let object = Object {
-            digest: thing.digest(),
+        let before = self.objects.get(id);
+        let holds = thing.digest();
+        let mut object = Object {
+            digest: holds,
+            holds,
+            uid: before.map_or(self.version, |object| object.uid),
+            owner,
+            fixed: thing.fixed(),
             version: self.version,
             nature: thing.nature.clone(),
             touch,
             sick: thing.sick,
             ready_at,
-            dependants,
+            dependants: before.map_or(0, |object| object.dependants),
         };
-        let live = object.live(ready_at);
+        if let Some(cluster) = &self.cluster {
+            object.digest = cluster.projection(&object);
+        }
+        let live = self.live(&object, ready_at);
         self.objects.insert(id.clone(), object);
         live
+    }
+
+    /// Returns an object as it is observed.
+    pub fn live(&self, object: &Object, now: i64) -> Live {
+        Live::Here(Here {
+            digest: object.digest,
+            version: object.spelt(),
+            nature: object.nature.clone(),
+            health: object.health(now),
+            touch: object.touch.clone(),
+            // A cluster tells them when it is asked what a deletion would take along.
+            dependants: if self.cluster.is_some() { 0 } else { object.dependants },
+        })
+    }
+
+    /// Returns what is observed under a name.
+    pub fn look(&self, id: &Id, now: i64) -> Live {
+        match self.objects.get(id) {
+            None => Live::Gone,
+            Some(_) if self.is_leaving(id) => Live::Leaving,
+            Some(object) => self.live(object, now),
+        }
     }
 
     /// Says why a write's precondition does not hold, if so.
@@ -98,8 +129,12 @@ impl Target {
             (Verb::Create, None) => None,
             (Verb::Create, Some(_)) => Some("something is there".into()),
             (Verb::Update | Verb::Delete, None) => Some("it is gone".into()),
+            (Verb::Update | Verb::Delete, Some(_)) if self.is_leaving(id) => Some("it is being deleted".into()),
             (Verb::Update | Verb::Delete, Some(object)) => {
-                let same = from.is_some_and(|(digest, version)| *digest == object.digest && *version == object.spelt());
+                // A status moves the version of an object, and nothing of what is ours.
+                let same = from.is_some_and(|(digest, version)| {
+                    *digest == object.digest && (self.cluster.is_some() || *version == object.spelt())
+                });
                 (!same).then(|| "it was changed meanwhile".into())
             }
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::run::{Options, Ran, run};
 use super::world::Violation;
+use crate::core::weaken::{self, Weakened};
 
 /// How many seeds an ordinary run of the tests takes.
 const SEEDS: u64 = 2500;
@@ -57,6 +58,11 @@ fn sum(seeds: std::ops::Range<u64>, most: usize) -> Sum {
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.trim().parse().ok()
+}
+
+fn guard(name: &str) -> Option<Weakened> {
+    let asked = std::env::var(name).ok()?;
+    weaken::ALL.iter().copied().find(|guard| format!("{guard:?}") == asked)
 }
 
 /// What an adversary that never does it would not show anything of.
@@ -123,6 +129,18 @@ const EVENTS: &[&str] = &[
     "the ledger is restored from a backup",
     "the ledger is lost",
     "the root is not mounted",
+    // What only a cluster does.
+    "admission changes",
+    "an object is rewritten",
+    "somebody takes over an object",
+    "an object is made anew",
+    "a status changes",
+    "what is deleted takes its time",
+    "a dry-run is not answered",
+    "what cannot be rehearsed yet",
+    "what can only be replaced",
+    "a suspect agrees",
+    "somebody else owns it",
     // What comes of it.
     "a plan passes",
     "an approved rollout",
@@ -151,6 +169,7 @@ const CRASHES: &[&str] = &[
     "render",
     "changes",
     "observe",
+    "rehearse",
     "commit",
     "committed",
     "claim",
@@ -166,7 +185,10 @@ const CRASHES: &[&str] = &[
 fn promises_hold_whatever_happens() {
     if let Some(seed) = number("HOLDFAST_SIMULATION_SEED") {
         let crash_at = number("HOLDFAST_SIMULATION_CRASH");
-        let ran = run(seed, Options { verbose: true, crash_at, ..Options::default() });
+        let focus = guard("HOLDFAST_SIMULATION_FOCUS");
+        weaken::set(guard("HOLDFAST_SIMULATION_WEAKENED"));
+        let ran = run(seed, Options { verbose: true, crash_at, focus, ..Options::default() });
+        weaken::set(None);
         assert_eq!(ran.violation, None, "seed {seed}");
         return;
     }

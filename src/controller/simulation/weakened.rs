@@ -8,7 +8,7 @@ use super::run::{Options, run};
 use crate::core::weaken::{self, ALL, Weakened};
 
 /// How many seeds a weakened guard may hide in. Each is noticed in the first few; the rest is for what the script may become.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1000;
 
 /// Each guard, and what the onlooker must say once it is weakened.
 const EXPECTED: &[(Weakened, &[&str])] = &[
@@ -52,6 +52,10 @@ const EXPECTED: &[(Weakened, &[&str])] = &[
     (Weakened::Loosened, &["loosened"]),
     (Weakened::ApprovalTtl, &["approval_once"]),
     (Weakened::Render, &["render"]),
+    (Weakened::Ownership, &["ownership"]),
+    (Weakened::Leaving, &["leaving"]),
+    (Weakened::Suspects, &["suspect"]),
+    (Weakened::Dependants, &["delete_halt", "window"]),
 ];
 
 #[test]

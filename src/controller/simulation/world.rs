@@ -76,6 +76,8 @@ pub struct Seen {
     pub tip: Option<CommitId>,
     /// The objects as they were observed.
     pub objects: Rc<BTreeMap<Id, Object>>,
+    /// What was being deleted.
+    pub leaving: BTreeSet<Id>,
     /// What could not be read.
     pub unread: BTreeSet<Id>,
     /// Nothing could be read.
@@ -305,6 +307,10 @@ impl World {
         self.now += i64::try_from(self.random.below(40)).unwrap_or(0);
         if self.random.chance(8) {
             self.now += 2_000;
+        }
+        let now = self.now;
+        for target in &mut self.targets {
+            target.pass(now);
         }
         self.step(pid, name);
         if self.random.chance(self.faults.meanwhile) {

@@ -116,7 +116,7 @@ impl Judge<'_> {
         }
         let parked = !goal.promote.parked.is_empty() || !goal.comparison.conflicts.is_empty();
         let drifted = goal.comparison.drift.iter().any(|drift| !goal.comparison.settled.contains(&drift.id));
-        let good = !parked && !drifted && goal.comparison.ill.is_empty();
+        let good = !parked && !drifted && goal.comparison.works();
         let app = &self.state.app;
         let known = app.good.iter().any(|known| {
             let age = self.state.now().duration_since(known.at);
