@@ -105,6 +105,7 @@ impl World {
         // Starts are counted outside of it: no two writers share an epoch.
         let starts = self.stores[0].starts;
         self.stores[0] = Store { starts, ..backup.store };
+        self.fleets.remove(&0);
         for (app, eye) in backup.eyes.into_iter().enumerate() {
             self.eyes.insert((0, app), eye);
         }
@@ -114,6 +115,8 @@ impl World {
     pub fn lose(&mut self) {
         self.count("the ledger is lost");
         self.note(|| "the ledger is lost".to_owned());
+        // What was too much together is measured by what the new one accepts.
+        self.fleets.remove(&0);
         let (apps, steps) = (self.settings.len(), self.steps);
         self.stores[0] = Store::new(format!("ledger-{steps}-anew"), apps);
         for app in 0..apps {
