@@ -225,6 +225,10 @@ fn settle(comparison: &mut Comparison, op: Op, state: &State) {
         created: before.and_then(|accepted| accepted.created),
         rank: op.rank,
     };
+    // What leads back from it would undo what was just taken over.
+    if comparison.drift.iter().any(|drift| drift.id == op.id) {
+        comparison.settled.insert(op.id.clone());
+    }
     comparison.in_place.push((op.id, Arc::new(accepted)));
 }
 
@@ -256,6 +260,7 @@ mod tests {
     use super::super::resource::Digest;
     use super::super::state::{LatchName, Purpose};
     use super::*;
+    use jiff::SignedDuration;
 
     /// Three files, of which a commit changes one, removes one, and adds one; a second one drifted long ago.
     fn world() -> World {
@@ -319,6 +324,20 @@ mod tests {
         assert_eq!(promoted(&comparison), ["f002", "new"]);
         let [(id, accepted)] = &comparison.in_place[..] else { panic!("{:?}", comparison.in_place) };
         assert_eq!((id.as_str(), accepted.desired, accepted.live), ("f000", digest(2), digest(1)));
+    }
+
+    #[test]
+    fn what_is_taken_over_although_it_drifts_is_not_taken_back_beside_it() {
+        let mut world = world();
+        // The tip wants of what drifted what is there by now, which the target spells in its own way.
+        let mut tip = files(0..3, 1);
+        tip.insert("f001".to_owned(), 8);
+        world.push("wants it", tip);
+        world.wait(SignedDuration::from_hours(1));
+        let before = world.compare(world.tip());
+        assert!(before.drift.iter().any(|drift| drift.id.as_str() == "f001"), "{:?}", before.drift);
+        let comparison = rehearsed(&world, &[("f001", false, Rehearsal::Agrees)]);
+        assert!(comparison.settled.contains(&Id::new("f001")), "{:?}", comparison.settled);
     }
 
     #[test]
