@@ -164,6 +164,7 @@ impl World {
                 with: Vec::new(),
                 unnamed: object.map_or(0, |object| object.dependants),
                 protects: true,
+                unseen: None,
             },
             (Verb::Create, _) if self.random.chance(100) => {
                 self.count("what cannot be rehearsed yet");
