@@ -203,12 +203,12 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         let mut facts = Vec::new();
         for (index, op) in &ops {
             let why = match said.get(&Key::of(op)) {
-                None | Some(Rehearsal::Fits | Rehearsal::Agrees | Rehearsal::Joins | Rehearsal::Takes { .. }) => {
+                None | Some(Rehearsal::Fits | Rehearsal::Agrees | Rehearsal::Joins | Rehearsal::Takes(_)) => {
                     continue;
                 }
                 // A plan that was judged as an update is no replacement, and takes over nothing by stealth.
                 Some(
-                    Rehearsal::Replaces(why)
+                    Rehearsal::Replaces { why, .. }
                     | Rehearsal::Owned { why, .. }
                     | Rehearsal::Refused(why)
                     | Rehearsal::Forbidden(why)

@@ -24,7 +24,12 @@ pub enum Rehearsal {
     /// It would change no value, only who owns them: the target holds what is wanted, by somebody else's hand.
     Joins,
     /// What it changes cannot be changed in place, and why: only a replacement leads there.
-    Replaces(Arc<str>),
+    Replaces {
+        /// What the target says.
+        why: Arc<str>,
+        /// What would go with what is replaced.
+        takes: Takes,
+    },
     /// Another writer owns fields that it writes.
     Owned {
         /// Who, and which fields, for people.
@@ -33,16 +38,7 @@ pub enum Rehearsal {
         adoptable: bool,
     },
     /// A deletion, and what would go with it.
-    Takes {
-        /// What would go, apart from the resource itself. Those that the target could not name are `unnamed`.
-        with: Vec<Id>,
-        /// How many more would go.
-        unnamed: u32,
-        /// Whether the resource is protected when something outside the plan goes with it (`GUARDS.md` 8, *protected*).
-        protects: bool,
-        /// What could not be looked at, and why: it may be anything, so that the resource is protected.
-        unseen: Option<Arc<str>>,
-    },
+    Takes(Takes),
     /// The target would not take it, and why.
     Refused(Arc<str>),
     /// Whoever asks may neither try nor do it, and why.
@@ -51,6 +47,29 @@ pub enum Rehearsal {
     Unrehearsed(Arc<str>),
     /// The target could not be asked, and why: nothing may be concluded.
     Unread(Arc<str>),
+}
+
+/// What would go with something that is removed, apart from itself (`GUARDS.md` 5.2).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Takes {
+    /// What would go. Those that the target could not name are `unnamed`.
+    pub with: Vec<Id>,
+    /// How many more would go.
+    pub unnamed: u32,
+    /// Whether the resource is protected when something outside the plan goes with it (`GUARDS.md` 8, *protected*).
+    pub protects: bool,
+    /// What could not be looked at, and why: it may be anything, so that the resource is protected.
+    pub unseen: Option<Arc<str>>,
+}
+
+impl Rehearsal {
+    /// Returns what would go with the resource, if that is what was found.
+    const fn takes(&self) -> Option<&Takes> {
+        match self {
+            Self::Takes(takes) | Self::Replaces { takes, .. } => Some(takes),
+            _ => None,
+        }
+    }
 }
 
 /// What a target says of operations; what it does not mention fits.
@@ -88,10 +107,8 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
     }
     comparison.unpermitted = unpermitted(comparison, said);
     confirm(comparison, said, state);
-    comparison.unseen.extend(said.iter().filter_map(|(key, answer)| match answer {
-        Rehearsal::Takes { unseen: Some(why), .. } => Some((key.id.clone(), why.clone())),
-        _ => None,
-    }));
+    let unseen = |answer: &Rehearsal| answer.takes().and_then(|takes| takes.unseen.clone());
+    comparison.unseen.extend(said.iter().filter_map(|(key, answer)| Some((key.id.clone(), unseen(answer)?))));
     let deleted: BTreeSet<Id> =
         comparison.promote.iter().filter(|op| op.verb == Verb::Delete).map(|op| op.id.clone()).collect();
     for op in comparison.heal.iter_mut().chain(&mut comparison.reversals) {
@@ -235,20 +252,22 @@ fn settle(comparison: &mut Comparison, op: Op, state: &State) {
 /// Notes what an answer makes of an operation.
 fn mark(op: &mut Op, answer: &Rehearsal, deleted: &BTreeSet<Id>) {
     match answer {
-        Rehearsal::Replaces(_) => {
+        Rehearsal::Replaces { .. } => {
             op.effect = Effect::Delete;
             op.class = Class::Replace;
         }
-        Rehearsal::Takes { with, unnamed, protects, unseen } if !weaken::is(Weakened::Dependants) => {
-            let outside = with.iter().filter(|id| !deleted.contains(id)).count();
-            let outside = u32::try_from(outside).unwrap_or(u32::MAX).saturating_add(*unnamed);
-            op.weight = outside.saturating_add(1);
-            if (*protects && outside > 0 || unseen.is_some()) && !op.nature.protected {
-                Arc::make_mut(&mut op.nature).protected = true;
-            }
-        }
         Rehearsal::Unrehearsed(_) => op.unrehearsed = true,
         _ => {}
+    }
+    if let Some(Takes { with, unnamed, protects, unseen }) = answer.takes()
+        && !weaken::is(Weakened::Dependants)
+    {
+        let outside = with.iter().filter(|id| !deleted.contains(id)).count();
+        let outside = u32::try_from(outside).unwrap_or(u32::MAX).saturating_add(*unnamed);
+        op.weight = outside.saturating_add(1);
+        if (*protects && outside > 0 || unseen.is_some()) && !op.nature.protected {
+            Arc::make_mut(&mut op.nature).protected = true;
+        }
     }
 }
 
@@ -343,7 +362,10 @@ mod tests {
     #[test]
     fn what_can_only_be_replaced_is_a_deletion_by_effect_and_goes_last() {
         let world = world();
-        let comparison = rehearsed(&world, &[("f000", false, Rehearsal::Replaces("immutable".into()))]);
+        let comparison = rehearsed(
+            &world,
+            &[("f000", false, Rehearsal::Replaces { why: "immutable".into(), takes: Takes::default() })],
+        );
         let plan = world.plan(Purpose::Promote, &comparison.promote);
         let names: Vec<&str> = plan.ops.iter().map(|op| op.id.as_str()).collect();
         assert_eq!(names, ["new", "f002", "f000"]);
@@ -351,9 +373,19 @@ mod tests {
         assert!(plan.ops[2].is_late());
     }
 
+    #[test]
+    fn what_goes_with_something_that_is_replaced_counts_too() {
+        let world = world();
+        let takes = Takes { with: vec![Id::new("a")], unnamed: 99, protects: true, unseen: None };
+        let replaces = Rehearsal::Replaces { why: "immutable".into(), takes };
+        let comparison = rehearsed(&world, &[("f000", false, replaces)]);
+        let plan = world.plan(Purpose::Promote, &comparison.promote);
+        assert_eq!((plan.parked.len(), plan.parked[0].op.weight), (1, 101));
+    }
+
     fn deletion(world: &World, with: &[&str], unnamed: u32) -> Plan {
         let with = with.iter().map(|id| Id::new(*id)).collect();
-        let takes = Rehearsal::Takes { with, unnamed, protects: true, unseen: None };
+        let takes = Rehearsal::Takes(Takes { with, unnamed, protects: true, unseen: None });
         let comparison = rehearsed(world, &[("f002", false, takes)]);
         world.plan(Purpose::Promote, &comparison.promote)
     }
@@ -375,12 +407,12 @@ mod tests {
     fn a_deletion_that_takes_what_nobody_may_see_is_protected() {
         let world = world();
         let unseen = Some("list secrets: forbidden".into());
-        let takes = Rehearsal::Takes { with: Vec::new(), unnamed: 0, protects: false, unseen };
+        let takes = Rehearsal::Takes(Takes { with: Vec::new(), unnamed: 0, protects: false, unseen });
         let comparison = rehearsed(&world, &[("f002", false, takes)]);
         assert_eq!(comparison.unseen[&Id::new("f002")].as_ref(), "list secrets: forbidden");
         assert_eq!(world.plan(Purpose::Promote, &comparison.promote).parked.len(), 1);
         // What it takes along and is seen is counted, and does not protect it by itself.
-        let takes = Rehearsal::Takes { with: vec![Id::new("a")], unnamed: 99, protects: false, unseen: None };
+        let takes = Rehearsal::Takes(Takes { with: vec![Id::new("a")], unnamed: 99, protects: false, unseen: None });
         let plan = world.plan(Purpose::Promote, &rehearsed(&world, &[("f002", false, takes)]).promote);
         assert_eq!((plan.magnitude.deletes, plan.parked.len()), (101, 0));
     }

@@ -16,7 +16,7 @@ use super::repository::Thing;
 use super::target::{Object, Target, by_hand};
 use super::world::World;
 use crate::core::op::{Class, Op, Verb};
-use crate::core::rehearse::{Key, Rehearsal, Rehearsals};
+use crate::core::rehearse::{Key, Rehearsal, Rehearsals, Takes};
 use crate::core::resource::{Digest, Id, Live, Touch};
 use crate::core::write::Outcome;
 
@@ -160,12 +160,7 @@ impl World {
         }
         let object = self.targets[app].objects.get(&op.id).cloned();
         match (op.verb, object) {
-            (Verb::Delete, object) => Rehearsal::Takes {
-                with: Vec::new(),
-                unnamed: object.map_or(0, |object| object.dependants),
-                protects: true,
-                unseen: None,
-            },
+            (Verb::Delete, object) => Rehearsal::Takes(taken(object.as_ref())),
             (Verb::Create, _) if self.random.chance(100) => {
                 self.count("what cannot be rehearsed yet");
                 Rehearsal::Unrehearsed("its namespace is not there yet".into())
@@ -182,7 +177,7 @@ impl World {
         }
         if self.fixed(app, op).is_some_and(|fixed| fixed != object.fixed) {
             self.count("what can only be replaced");
-            return Rehearsal::Replaces("field is immutable".into());
+            return Rehearsal::Replaces { why: "field is immutable".into(), takes: taken(Some(object)) };
         }
         match (object.owner, Some(object.holds) == op.to) {
             (Owner::Ours, true) => {
@@ -252,9 +247,15 @@ impl World {
 
     /// Counts what goes with what is removed.
     pub fn goes_along(&self, app: usize, op: &Op, object: &Object) -> u32 {
-        let stays = self.targets[app].cluster.is_some() && op.verb != Verb::Delete;
+        let removed = op.verb == Verb::Delete || op.class == Class::Replace;
+        let stays = self.targets[app].cluster.is_some() && !removed;
         if stays { 0 } else { object.dependants }
     }
+}
+
+/// Says what would go with an object.
+fn taken(object: Option<&Object>) -> Takes {
+    Takes { unnamed: object.map_or(0, |object| object.dependants), protects: true, ..Takes::default() }
 }
 
 /// Puts somebody's own things there before anything of ours is.

@@ -20,7 +20,7 @@ use super::owned::Owned;
 use super::{Known, Shared};
 use crate::core::effect_kubernetes as rules;
 use crate::core::op::Op;
-use crate::core::rehearse::Rehearsal;
+use crate::core::rehearse::{Rehearsal, Takes};
 use crate::core::resource::Id;
 
 /// What follows from other objects, or is made in every namespace.
@@ -101,7 +101,7 @@ pub(super) fn takes(
     let unnamed = u32::try_from(outside.len().saturating_sub(NAMED)).unwrap_or(u32::MAX);
     outside.truncate(NAMED);
     let with = outside.into_iter().chain(planned).map(|(id, _)| id).collect();
-    Rehearsal::Takes { with, unnamed, protects, unseen }
+    Rehearsal::Takes(Takes { with, unnamed, protects, unseen })
 }
 
 /// Leaves out what belongs to something else that goes.

@@ -21,7 +21,7 @@ use super::retry::read;
 use super::status::{Meaning, Status};
 use super::{Known, Shared, anchor, dependants};
 use crate::core::op::{Op, Verb};
-use crate::core::rehearse::{Key as Of, Rehearsal, Rehearsals};
+use crate::core::rehearse::{Key as Of, Rehearsal, Rehearsals, Takes};
 use crate::core::resource::{Digest, Version};
 use crate::targets::Tried;
 
@@ -162,11 +162,44 @@ pub(super) async fn rehearse(shared_: &Shared, known: &mut Known, tried: &[Tried
             }
         }
     });
-    let answered: Vec<(Asked, Rehearsal, Option<Shown>)> =
+    let mut answered: Vec<(Asked, Rehearsal, Option<Shown>)> =
         futures::stream::iter(asks).buffer_unordered(AT_ONCE).collect().await;
+    let anew = |op: &Op| known_now.answers.get(&Asked::of(op)).is_none();
+    count_replaced(shared_, known_now, tried, &leaves, anew, &mut answered).await;
     let said = answered.iter().map(|(asked, answer, _)| (asked.of.clone(), answer.clone())).collect();
     known.answers.keep(answered);
     said
+}
+
+/// Finds what would go with what can only be replaced: it is removed first.
+async fn count_replaced(
+    shared_: &Shared,
+    known: &Known,
+    tried: &[Tried<'_>],
+    leaves: &BTreeSet<&str>,
+    anew: impl Fn(&Op) -> bool,
+    answered: &mut [(Asked, Rehearsal, Option<Shown>)],
+) {
+    let ops: HashMap<Asked, &Op> =
+        tried.iter().map(|tried| tried.op).filter(|op| anew(op)).map(|op| (Asked::of(op), op)).collect();
+    let replaced: Vec<&Op> = answered
+        .iter()
+        .filter(|(_, answer, _)| matches!(answer, Rehearsal::Replaces { .. }))
+        .filter_map(|(asked, _, _)| ops.get(asked).copied())
+        .collect();
+    if replaced.is_empty() {
+        return;
+    }
+    let owned = owned::look(shared_, known, &replaced).await;
+    for (asked, answer, _) in answered {
+        let (Rehearsal::Replaces { takes, .. }, Some(op)) = (&mut *answer, ops.get(asked)) else { continue };
+        let Some(key) = Key::parse(&op.id) else { continue };
+        match dependants::taken(shared_, known, op, &key, &owned, leaves).await {
+            Rehearsal::Takes(went) => *takes = went,
+            unread @ Rehearsal::Unread(_) => *answer = unread,
+            _ => {}
+        }
+    }
 }
 
 /// What is ours before and after, as JSON for people.
@@ -318,7 +351,7 @@ fn compared(before: &Object, after: &Object) -> Rehearsal {
 fn not_taken(status: &Status, before: &Object) -> Rehearsal {
     match status.meaning() {
         Meaning::Owned => owned(status, before),
-        Meaning::Immutable => Rehearsal::Replaces(shared(status.said())),
+        Meaning::Immutable => Rehearsal::Replaces { why: shared(status.said()), takes: Takes::default() },
         Meaning::Moved | Meaning::NotThere => Rehearsal::Unread(shared(status.said())),
         _ => refused(status),
     }
