@@ -126,3 +126,32 @@ fn k8s_s02_a_workload_goes_with_its_pods_and_counts_as_one_deletion() {
     let path = format!("/apis/apps/v1/namespaces/{}/deployments/many", place.namespace);
     assert!(place.api().get(&path).is_none_or(|gone| gone["metadata"]["deletionTimestamp"].is_string()));
 }
+
+#[test]
+fn k8s_s02_a_definition_that_can_only_be_replaced_is_parked_with_its_objects() {
+    let place = Place::new();
+    let group = format!("{}.example.org", unique("g"));
+    let name = format!("gadgets.{group}");
+    let definition = |scope: &str| {
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+            "spec": {"group": group, "scope": scope, "names": {"kind": "Gadget", "plural": "gadgets"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+    };
+    place.repo.write("gadgets.json", &definition("Namespaced").to_string());
+    place.config_maps(0..10, "one").publish("a definition");
+    let collection = format!("/apis/{group}/v1/namespaces/{}/gadgets", place.namespace);
+    place.cluster.until("the kind is served", |api| (api.try_ask("GET", &collection)? == 200).then_some(()));
+    for object in ["mine", "yours"] {
+        let gadget = json!({"apiVersion": format!("{group}/v1"), "kind": "Gadget", "metadata": {"name": object}});
+        place.api().create(&collection, &gadget);
+    }
+    // The scope of a definition cannot be changed: it would be deleted, with every object of its kind, and made anew.
+    place.repo.write("gadgets.json", &definition("Cluster").to_string());
+    place.config_map("c000", "two").publish("another scope");
+    assert_eq!(place.held()["c000"], "two", "one protected replacement held the others");
+    let parked = place.status("web").list("/parked").to_vec();
+    let is_it = |parked: &Value| parked["resource"].as_str().is_some_and(|id| id.ends_with(&name));
+    assert!(parked.len() == 1 && is_it(&parked[0]), "{parked:?}");
+    place.assert_printed(&["2 others would go with it"]);
+    assert_eq!(place.api().get(&collection).expect("the kind is served")["items"].as_array().map(Vec::len), Some(2));
+}
