@@ -50,6 +50,7 @@ pub fn compare_and_judge() -> Vec<Row> {
             nature,
             created: None,
             rank: 0,
+            fields: None,
         };
         state.resources.insert(id, Resource { accepted: Some(Arc::new(accepted)), trouble: None });
     }

@@ -118,8 +118,7 @@ fn remember(config: &Config, app: &Application, change: crate::core::resource::D
 fn exit_code(statuses: &[Status]) -> u8 {
     let halts = |status: &Status| status.latches.iter().any(|latch| latch.name != LatchName::Observe);
     let changes = |status: &Status| {
-        status.plan.as_ref().is_some_and(|plan| !plan.magnitude.is_zero())
-            || status.drift.missing + status.drift.changed + status.drift.extra > 0
+        status.plan.as_ref().is_some_and(|plan| !plan.magnitude.is_zero()) || status.drift.total() > 0
     };
     if statuses.iter().any(halts) {
         3

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::controller::report::{CommitStatus, LatchStatus, Status, operations};
 use crate::core::plan::Magnitude;
+use crate::core::resource::Leftover;
 use crate::core::state::LatchName;
 
 /// How many lines of a list are printed before the rest is counted.
@@ -123,7 +124,7 @@ fn position(status: &Status) -> String {
 /// Says what drifts, and how fresh that is.
 fn pulse(status: &Status, now: Timestamp) -> String {
     let drift = &status.drift;
-    let total = drift.missing + drift.changed + drift.extra;
+    let total = drift.total();
     let drift = if total == 0 {
         "no drift".to_owned()
     } else {
@@ -332,7 +333,7 @@ fn effects(magnitude: &Magnitude) -> String {
 pub fn drift(status: &Status, now: Timestamp, style: Style) -> String {
     let mut out = String::new();
     let drift = &status.drift;
-    let total = drift.missing + drift.changed + drift.extra;
+    let total = drift.total();
     let name = style.paint("1", &status.name);
     if total == 0 {
         let _ = writeln!(out, "{name}  no drift, {} resources", status.inventory);
@@ -343,6 +344,13 @@ pub fn drift(status: &Status, now: Timestamp, style: Style) -> String {
     for latch in status.latches.iter().filter(|latch| latch.name == LatchName::Observation) {
         for reason in latch.reasons.iter().take(SHOWN) {
             let _ = writeln!(out, "  not everything could be read: {}", reason.message);
+        }
+    }
+    for handed in &drift.handed_over {
+        let who = |left: &Leftover| left.owners.iter().map(|owner| &*owner.name).collect::<Vec<_>>().join(", ");
+        for left in &handed.leftover {
+            let _ =
+                writeln!(out, "  {}  {} is not declared any longer; {} does", handed.resource, left.path, who(left));
         }
     }
     for drifted in &drift.resources {

@@ -203,9 +203,14 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         let mut facts = Vec::new();
         for (index, op) in &ops {
             let why = match said.get(&Key::of(op)) {
-                None | Some(Rehearsal::Fits | Rehearsal::Agrees | Rehearsal::Joins | Rehearsal::Takes(_)) => {
-                    continue;
-                }
+                None
+                | Some(
+                    Rehearsal::Fits
+                    | Rehearsal::Agrees
+                    | Rehearsal::Joins
+                    | Rehearsal::Takes(_)
+                    | Rehearsal::Reclaims { .. },
+                ) => continue,
                 // A plan that was judged as an update is no replacement, and takes over nothing by stealth.
                 Some(
                     Rehearsal::Replaces { why, .. }
@@ -320,6 +325,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
                 nature: op.nature.clone(),
                 created,
                 rank: op.rank,
+                fields: here.fields.clone(),
             })),
             _ => None,
         };

@@ -16,8 +16,8 @@ use crate::core::reason::Reason;
 use crate::core::resource::Id;
 use crate::core::state::{LatchName, Purpose, State, Trouble};
 pub use document::{
-    CommitStatus, ConfigurationStatus, CycleStatus, DriftStatus, DriftedStatus, FailingStatus, LatchStatus,
-    OperationStatus, ParkedStatus, PlanStatus, RolloutStatus, SourceStatus, Status, Writes,
+    CommitStatus, ConfigurationStatus, CycleStatus, DriftStatus, DriftedStatus, FailingStatus, HandedStatus,
+    LatchStatus, OperationStatus, ParkedStatus, PlanStatus, RolloutStatus, SourceStatus, Status, Writes,
 };
 
 /// How many operations, drifted resources and commits a kept report lists; the counts are always whole.
@@ -170,6 +170,7 @@ fn drift_status(assessment: &Assessment) -> DriftStatus {
             (_, None) => status.missing += 1,
             (_, Some(_)) => status.changed += 1,
         }
+        status.leftover += u32::from(!drift.leftover.is_empty());
         *status.by_class.entry(drift.class.as_str().into()).or_default() += 1;
         if status.resources.len() < LISTED {
             status.resources.push(DriftedStatus {
@@ -177,11 +178,15 @@ fn drift_status(assessment: &Assessment) -> DriftStatus {
                 class: drift.class.as_str().into(),
                 since: drift.since,
                 by: drift.by.clone(),
-                answer: drift::answer_text(&drift.id, &drift.answer),
+                answer: drift::becomes(drift),
+                leftover: drift.leftover.clone(),
                 diff: assessment.details.get(&drift.id).cloned().unwrap_or_default(),
             });
         }
     }
+    let handed = assessment.comparison.handed.iter().take(LISTED);
+    status.handed_over =
+        handed.map(|(id, left)| HandedStatus { resource: id.as_str().into(), leftover: left.clone() }).collect();
     status
 }
 

@@ -75,6 +75,8 @@ fn here(value: u8) -> Live {
         health: Health::Healthy,
         touch: Touch::default(),
         dependants: 0,
+        fields: None,
+        leftover: Box::default(),
     })
 }
 

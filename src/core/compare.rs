@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use super::commit::CommitId;
 use super::drift::{self, Answer, Class, Drift};
 use super::guards::Guards;
+use super::leftover::{self, Sorted};
 use super::op::{self, Class as OpClass, Effect, Op, Source, Verb};
-use super::resource::{Desired, Health, Here, Id, Live, Nature, Observed, Want};
+use super::resource::{Desired, Health, Here, Id, Leftover, Live, Nature, Observed, Want};
 use super::state::{Accepted, Resource, State, Trouble};
 use super::weaken::{self, Weakened};
 
@@ -81,6 +82,10 @@ pub struct Comparison {
     pub unpermitted: Option<Arc<str>>,
     /// Deletions of which nobody can see all that would go with them, and why.
     pub unseen: BTreeMap<Id, Arc<str>>,
+    /// What is accepted as before, with other fields to remember: there is nothing to tell of it.
+    pub noted: Vec<(Id, Arc<Accepted>)>,
+    /// What commits ceased to declare and somebody else declares: his from then on.
+    pub handed: Vec<(Id, Vec<Leftover>)>,
 }
 
 impl Comparison {
@@ -249,6 +254,7 @@ impl Row<'_> {
             since,
             by: here.touch.by.clone(),
             answer,
+            leftover: Vec::new(),
         });
     }
 
@@ -269,7 +275,9 @@ impl Row<'_> {
             out.settled.insert(self.id.clone());
         }
         if !drifted {
-            self.undrift(trouble, out);
+            if !here.is_some_and(|here| self.place_leftover(accepted, here, trouble, out)) {
+                self.undrift(trouble, out);
+            }
             let op = match (self.want, here) {
                 (Some(want), Some(here)) if want.digest != accepted.desired => {
                     self.promotion(want, Some(here), Some(accepted))
@@ -303,6 +311,43 @@ impl Row<'_> {
             self.place_conflict(accepted, here, &drift, trouble, out);
         }
         out.drift.push(drift);
+    }
+
+    /// What commits ceased to declare of a resource that is as accepted; tells whether any of it is drift.
+    fn place_leftover(
+        &self,
+        accepted: &Accepted,
+        here: &Here,
+        trouble: Option<&Trouble>,
+        out: &mut Comparison,
+    ) -> bool {
+        if here.fields != accepted.fields {
+            // Not remembered before, or some of it went since.
+            let noted = Accepted { fields: here.fields.clone(), ..accepted.clone() };
+            out.noted.push((self.id.clone(), Arc::new(noted)));
+        }
+        // What is going to be removed takes it along.
+        let removed = self.want.is_none() && self.view.desired.is_some();
+        if here.leftover.is_empty() || removed || drift::ignored(self.id, &self.view.guards.drift) {
+            return false;
+        }
+        let Sorted { drifts, handed } = leftover::sort(&here.leftover);
+        if !handed.is_empty() {
+            out.handed.push((self.id.clone(), handed));
+        }
+        if drifts.is_empty() {
+            return false;
+        }
+        let reclaims = drifts.iter().map(|left| left.path.clone()).collect();
+        let policies = &self.view.guards.drift;
+        let drift = leftover::drift(self.id, accepted, here, drifts, trouble, policies, self.view.now);
+        let op = Op { effect: Effect::Update, force: false, reclaims, ..self.reversal(accepted, Some(here)) };
+        if drift.answer == Answer::Revert {
+            out.heal.push(op.clone());
+        }
+        out.reversals.push(op);
+        out.drift.push(drift);
+        true
     }
 
     /// A promotion of something that somebody changed: it waits while that change may be what saved the night.
@@ -356,6 +401,7 @@ impl Row<'_> {
             nature: marked(&want.nature, Some(here)),
             created,
             rank: want.rank,
+            fields: here.fields.clone(),
         };
         (self.id.clone(), Arc::new(accepted))
     }
@@ -385,6 +431,7 @@ impl Row<'_> {
             rank: want.rank,
             reverts: false,
             unrehearsed: false,
+            reclaims: Vec::new(),
             shape: None,
         }
     }
@@ -406,6 +453,7 @@ impl Row<'_> {
             rank: accepted.map_or(0, |accepted| accepted.rank),
             reverts,
             unrehearsed: false,
+            reclaims: Vec::new(),
             shape: None,
         }
     }
@@ -427,6 +475,7 @@ impl Row<'_> {
             rank: accepted.rank,
             reverts: true,
             unrehearsed: false,
+            reclaims: Vec::new(),
             shape: None,
         }
     }

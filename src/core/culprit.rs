@@ -104,6 +104,7 @@ fn operation(change: &WantChange, guards: &Guards) -> Option<Op> {
         rank: 0,
         reverts: false,
         unrehearsed: false,
+        reclaims: Vec::new(),
         shape: None,
     })
 }

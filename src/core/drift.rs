@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::glob;
 use super::guards::{DriftPolicies, DriftPolicy};
 use super::ledger::Fact;
-use super::resource::{Digest, Here, Id, Live};
+use super::resource::{Digest, Here, Id, Leftover, Live};
 use super::state::{Accepted, DriftMark, Trouble};
 use super::weaken::{self, Weakened};
 
@@ -79,6 +79,8 @@ pub struct Drift {
     pub by: Option<Arc<str>>,
     /// What becomes of it.
     pub answer: Answer,
+    /// What no commit declares any longer and is still there; empty for what differs from what was accepted.
+    pub leftover: Vec<Leftover>,
 }
 
 /// Tells whether a hold is in force.
@@ -154,7 +156,7 @@ pub fn classify(
         }
     };
     let by = here.and_then(|here| here.touch.by.clone());
-    Drift { id: id.clone(), class, live: digest, since, by, answer }
+    Drift { id: id.clone(), class, live: digest, since, by, answer, leftover: Vec::new() }
 }
 
 /// Returns when a resource was changed, or first seen changed where that is not recorded or lies in the future.
@@ -187,11 +189,19 @@ pub fn announce(drift: &Drift, trouble: Option<&Trouble>, now: Timestamp) -> Opt
     let worth = drift.class == Class::Tamper || matches!(drift.answer, Answer::Escalate(_) | Answer::RevertAt(_));
     let hourly = drift.class == Class::Emergency && matches!(drift.answer, Answer::Escalate(_));
     let due = told.is_none_or(|at| hourly && now.duration_since(at) >= TELL_AGAIN);
-    (worth && due).then(|| Fact::Announced {
-        id: drift.id.clone(),
-        class: drift.class,
-        answer: answer_text(&drift.id, &drift.answer),
-    })
+    (worth && due).then(|| Fact::Announced { id: drift.id.clone(), class: drift.class, answer: becomes(drift) })
+}
+
+/// Says what becomes of a drifted resource, and what of it is left over.
+pub fn becomes(drift: &Drift) -> String {
+    let answer = answer_text(&drift.id, &drift.answer);
+    if drift.leftover.is_empty() {
+        return answer;
+    }
+    let paths: Vec<&str> = drift.leftover.iter().take(3).map(|left| &*left.path).collect();
+    let more = drift.leftover.len() - paths.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("no longer declared and still there: {}{more}; {answer}", paths.join(", "))
 }
 
 /// Says what becomes of a drifted resource, with the command that keeps it.

@@ -18,7 +18,9 @@ use super::pace::{self, Next};
 use super::plan::{Details, Plan};
 use super::reason::Reason;
 use super::rehearse::{self, Rehearsals};
-use super::resource::{Desired, Digest, Health, Here, Id, Live, Nature, Observed, Touch, Version, Vitals, Want};
+use super::resource::{
+    Desired, Digest, Fields, Health, Here, Id, Leftover, Live, Nature, Observed, Touch, Version, Vitals, Want,
+};
 use super::state::{Accepted, Approval, Purpose, State};
 
 /// Names a digest after a number.
@@ -71,6 +73,8 @@ pub(super) struct World {
     pub(super) unread: Vec<String>,
     /// Resources that do not work.
     pub(super) ill: Vec<String>,
+    /// What is left over of resources.
+    pub(super) leftover: BTreeMap<String, Vec<Leftover>>,
     /// What the target says of operations that are only tried.
     pub(super) rehearsals: Rehearsals,
     pub(super) journal: Vec<Fact>,
@@ -92,6 +96,7 @@ impl World {
             refusing: Vec::new(),
             unread: Vec::new(),
             ill: Vec::new(),
+            leftover: BTreeMap::new(),
             rehearsals: Rehearsals::new(),
             journal: Vec::new(),
             wrote: Vec::new(),
@@ -142,7 +147,17 @@ impl World {
             let folder = Nature { identity: Some("folder".into()), ..Nature::default() };
             let folder = self.is_folder(id).then_some((200, folder.into()));
             let there = self.live.get(id).map(|value| (*value, nature(id))).or(folder);
+            let leftover = self.leftover.get(id).cloned().unwrap_or_default();
+            // As a target does: what was noted, as far as it is there; all of it, where nothing was.
+            let accepted = self.state.resources.get(&Id::new(id)).and_then(|resource| resource.accepted.as_deref());
+            let noted = accepted.and_then(|accepted| accepted.fields.as_deref()).map(|fields| fields.left.clone());
+            let leftover: Vec<Leftover> = leftover
+                .into_iter()
+                .filter(|left| noted.as_ref().is_none_or(|noted| noted.contains(&left.path)))
+                .collect();
             let live = there.map_or(Live::Gone, |(value, nature)| {
+                let left = leftover.iter().map(|left| left.path.clone()).collect();
+                let fields = self.leftover.contains_key(id).then(|| Arc::new(Fields { owned: "a".into(), left }));
                 Live::Here(Here {
                     digest: digest(value),
                     version: Version::new("v"),
@@ -150,6 +165,8 @@ impl World {
                     health: if self.ill.iter().any(|ill| ill == id) { Health::Unhealthy } else { Health::Healthy },
                     touch: Touch::default(),
                     dependants: 0,
+                    fields,
+                    leftover: leftover.into(),
                 })
             });
             let unread = self.unread.iter().any(|unread| unread == id);
@@ -166,6 +183,13 @@ impl World {
     pub(super) fn compare(&self, (commit, files): &(CommitId, Files)) -> Comparison {
         let (state, guards, observed) = (&self.state, &self.guards, &self.observed());
         compare(View { desired: Some((&desired(files), commit)), observed, state, guards, now: state.now() })
+    }
+
+    /// Compares with the tip, and asks the target.
+    pub(super) fn rehearsed(&self) -> Comparison {
+        let mut comparison = self.compare(self.tip());
+        rehearse::apply(&mut comparison, &self.rehearsals, &self.observed(), &self.state);
+        comparison
     }
 
     pub(super) fn plan(&self, purpose: Purpose, ops: &[Op]) -> Plan {
@@ -214,8 +238,8 @@ impl World {
     pub(super) fn judge(&mut self) -> Judgement {
         self.wait(SignedDuration::from_mins(3));
         let (tip, files) = self.tip().clone();
-        let mut comparison = self.compare(&(tip.clone(), files.clone()));
-        rehearse::apply(&mut comparison, &self.rehearsals, &self.state);
+        let comparison = self.rehearsed();
+        self.fold(remembered(&comparison, &self.state));
         let promote = self.plan(Purpose::Promote, &comparison.promote);
         let heal = self.plan(Purpose::Heal, &comparison.heal);
         let heal_beside = self.beside(&comparison);
@@ -332,6 +356,7 @@ impl World {
                 nature: op.nature.clone(),
                 created: (op.effect == Effect::Create).then(|| self.state.now()),
                 rank: op.rank,
+                fields: None,
             })
         });
         let (verb, effect, windowed) = (op.verb, op.effect, purpose == Purpose::Promote);
@@ -355,6 +380,17 @@ impl World {
     pub(super) fn promotion(&self) -> Plan {
         self.plan(Purpose::Promote, &self.compare(self.tip()).promote)
     }
+}
+
+/// Returns what a cycle remembers of drift before it judges.
+fn remembered(comparison: &Comparison, state: &State) -> Vec<Fact> {
+    let marks = comparison.drift.iter().filter_map(|drift| {
+        Some(Fact::Drifted { id: drift.id.clone(), mark: super::drift::mark(drift, state.trouble(&drift.id))? })
+    });
+    let known = comparison.noted.iter().chain(&comparison.confirmed);
+    let known = known.map(|(id, accepted)| Fact::Accepted { id: id.clone(), accepted: accepted.clone() });
+    let ended = comparison.undrifted.iter().map(|id| Fact::Undrifted { id: id.clone() });
+    marks.chain(known).chain(ended).collect()
 }
 
 /// Compares two states, desired against desired.

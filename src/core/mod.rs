@@ -34,6 +34,7 @@ pub mod hosting;
 pub mod judge;
 pub mod last_good;
 pub mod ledger;
+pub mod leftover;
 pub mod limits;
 pub mod nature;
 pub mod notice;

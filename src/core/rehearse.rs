@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::compare::{Comparison, Conflict};
+use super::drift::Answer;
 use super::op::{Class, Effect, Op, Verb};
-use super::resource::Id;
+use super::resource::{Fields, Id, Live, Observed, Vitals};
 use super::state::{Accepted, State};
 use super::weaken::{self, Weakened};
 
@@ -39,6 +40,15 @@ pub enum Rehearsal {
     },
     /// A deletion, and what would go with it.
     Takes(Takes),
+    /// It would take away what is left over.
+    Reclaims {
+        /// What of it would really go, of [`Op::reclaims`]; the rest comes back as it is: it is a default, or is put there.
+        paths: Vec<Arc<str>>,
+        /// What the resource has now that an update could lose.
+        from: Vitals,
+        /// What it would have then.
+        to: Vitals,
+    },
     /// The target would not take it, and why.
     Refused(Arc<str>),
     /// Whoever asks may neither try nor do it, and why.
@@ -101,12 +111,12 @@ pub fn suspects(comparison: &Comparison) -> Vec<&Op> {
 }
 
 /// Changes what comparing found by what the target said.
-pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
+pub fn apply(comparison: &mut Comparison, said: &Rehearsals, observed: &Observed, state: &State) {
     if said.is_empty() {
         return;
     }
     comparison.unpermitted = unpermitted(comparison, said);
-    confirm(comparison, said, state);
+    confirm(comparison, said, observed, state);
     let unseen = |answer: &Rehearsal| answer.takes().and_then(|takes| takes.unseen.clone());
     comparison.unseen.extend(said.iter().filter_map(|(key, answer)| Some((key.id.clone(), unseen(answer)?))));
     let deleted: BTreeSet<Id> =
@@ -120,7 +130,7 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
         let writes = conflict.op.verb != Verb::Delete;
         match said.get(&Key::of(&conflict.op)) {
             // The commit wants what somebody made of it: that ends the conflict (`GUARDS.md` 6).
-            Some(Rehearsal::Agrees) if writes => settle(comparison, conflict.op, state),
+            Some(Rehearsal::Agrees) if writes => settle(comparison, conflict.op, observed, state),
             Some(Rehearsal::Joins) if writes => comparison.promote.push(conflict.op),
             Some(answer) => {
                 mark(&mut conflict.op, answer, &deleted);
@@ -138,7 +148,7 @@ pub fn apply(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
         };
         mark(&mut op, answer, &deleted);
         match answer {
-            Rehearsal::Agrees if op.verb != Verb::Delete => settle(comparison, op, state),
+            Rehearsal::Agrees if op.verb != Verb::Delete => settle(comparison, op, observed, state),
             // Who may look on only sees the plan all the same.
             Rehearsal::Forbidden(_) if comparison.unpermitted.is_some() => {
                 op.unrehearsed = true;
@@ -185,18 +195,10 @@ fn unpermitted(comparison: &Comparison, said: &Rehearsals) -> Option<Arc<str>> {
 }
 
 /// Takes out of the drift what the target says is none, and what could not be told.
-fn confirm(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
-    let answer = |id: &Id| said.get(&Key { id: id.clone(), reverts: true });
+fn confirm(comparison: &mut Comparison, said: &Rehearsals, observed: &Observed, state: &State) {
     let mut agreeing: BTreeSet<Id> = BTreeSet::new();
-    for op in comparison.reversals.iter().filter(|op| op.verb == Verb::Update) {
-        match answer(&op.id) {
-            Some(Rehearsal::Agrees) if !weaken::is(Weakened::Suspects) => {
-                let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
-                if let (Some(accepted), Some((live, _))) = (accepted, &op.from) {
-                    agreeing.insert(op.id.clone());
-                    comparison.confirmed.push((op.id.clone(), Arc::new(Accepted { live: *live, ..accepted.clone() })));
-                }
-            }
+    for op in comparison.reversals.clone().iter().filter(|op| op.verb == Verb::Update) {
+        match said.get(&Key::of(op)) {
             Some(Rehearsal::Unread(why)) => {
                 agreeing.insert(op.id.clone());
                 comparison.unread.push((op.id.clone(), why.clone()));
@@ -205,6 +207,21 @@ fn confirm(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
             Some(Rehearsal::Forbidden(why)) => {
                 agreeing.insert(op.id.clone());
                 comparison.unread.push((op.id.clone(), format!("unconfirmed, it cannot be tried: {why}").into()));
+            }
+            Some(Rehearsal::Refused(why)) if !op.reclaims.is_empty() => leave(comparison, &op.id, why),
+            Some(answer) if !op.reclaims.is_empty() => {
+                let goes: &[Arc<str>] = if let Rehearsal::Reclaims { paths, .. } = answer { paths } else { &[] };
+                if goes.is_empty() {
+                    agreeing.insert(op.id.clone());
+                }
+                forget(comparison, op, goes, state);
+            }
+            Some(Rehearsal::Agrees) if !weaken::is(Weakened::Suspects) => {
+                if let (Some(accepted), Some((live, _))) = (accepted(state, &op.id), &op.from) {
+                    agreeing.insert(op.id.clone());
+                    let now = Accepted { live: *live, fields: fields(observed, &op.id), ..accepted.clone() };
+                    comparison.confirmed.push((op.id.clone(), Arc::new(now)));
+                }
             }
             _ => {}
         }
@@ -227,12 +244,51 @@ fn confirm(comparison: &mut Comparison, said: &Rehearsals, state: &State) {
     comparison.undrifted.extend(confirmed.filter(|id| marked(id)).cloned());
 }
 
+/// Leaves alone what is left over and the target does not let go.
+fn leave(comparison: &mut Comparison, id: &Id, why: &Arc<str>) {
+    for drift in comparison.drift.iter_mut().filter(|drift| drift.id == *id) {
+        drift.answer = Answer::Leave(format!("it cannot be taken away: {why}").into());
+    }
+    comparison.heal.retain(|op| op.id != *id);
+}
+
+/// Forgets of what is left over what would not go: it is there whether or not it was declared once.
+fn forget(comparison: &mut Comparison, op: &Op, goes: &[Arc<str>], state: &State) {
+    for drift in comparison.drift.iter_mut().filter(|drift| drift.id == op.id) {
+        drift.leftover.retain(|left| goes.contains(&left.path));
+    }
+    let noted = comparison.noted.iter().position(|(id, _)| *id == op.id);
+    let now = noted.map(|at| &*comparison.noted[at].1).or_else(|| accepted(state, &op.id));
+    let Some((now, fields)) = now.and_then(|now| Some((now, now.fields.as_deref()?))) else { return };
+    let stays = |path: &Arc<str>| goes.contains(path) || !op.reclaims.contains(path);
+    let left: Vec<Arc<str>> = fields.left.iter().filter(|path| stays(path)).cloned().collect();
+    if left == fields.left {
+        return;
+    }
+    let fields = Fields { owned: fields.owned.clone(), left };
+    let now = Arc::new(Accepted { fields: Some(Arc::new(fields)), ..now.clone() });
+    match (goes.is_empty(), noted) {
+        (true, _) => comparison.confirmed.push((op.id.clone(), now)),
+        (false, Some(at)) => comparison.noted[at].1 = now,
+        (false, None) => comparison.noted.push((op.id.clone(), now)),
+    }
+}
+
+fn accepted<'a>(state: &'a State, id: &Id) -> Option<&'a Accepted> {
+    state.resources.get(id)?.accepted.as_deref()
+}
+
+/// Returns which parts of a resource are ours as it was observed.
+fn fields(observed: &Observed, id: &Id) -> Option<Arc<Fields>> {
+    observed.get(id).and_then(Live::here).and_then(|here| here.fields.clone())
+}
+
 /// Takes over what the target already holds.
-fn settle(comparison: &mut Comparison, op: Op, state: &State) {
+fn settle(comparison: &mut Comparison, op: Op, observed: &Observed, state: &State) {
     let (Some((live, _)), Some(to), Some(source)) = (&op.from, op.to, &op.source) else {
         return comparison.promote.push(op);
     };
-    let before = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
+    let before = accepted(state, &op.id);
     let accepted = Accepted {
         desired: to,
         live: *live,
@@ -241,6 +297,7 @@ fn settle(comparison: &mut Comparison, op: Op, state: &State) {
         nature: op.nature,
         created: before.and_then(|accepted| accepted.created),
         rank: op.rank,
+        fields: fields(observed, &op.id),
     };
     // What leads back from it would undo what was just taken over.
     if comparison.drift.iter().any(|drift| drift.id == op.id) {
@@ -255,6 +312,12 @@ fn mark(op: &mut Op, answer: &Rehearsal, deleted: &BTreeSet<Id>) {
         Rehearsal::Replaces { .. } => {
             op.effect = Effect::Delete;
             op.class = Class::Replace;
+        }
+        Rehearsal::Reclaims { paths, from, to } => {
+            op.reclaims.clone_from(paths);
+            if from.lost_by(*to) {
+                op.effect = Effect::Delete;
+            }
         }
         Rehearsal::Unrehearsed(_) => op.unrehearsed = true,
         _ => {}
@@ -303,7 +366,7 @@ mod tests {
         for (id, reverts, _) in answers {
             assert!(asked.contains(&Key { id: Id::new(*id), reverts: *reverts }), "{id} is asked about");
         }
-        apply(&mut comparison, &said(answers), &world.state);
+        apply(&mut comparison, &said(answers), &world.observed(), &world.state);
         comparison
     }
 

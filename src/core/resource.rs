@@ -255,6 +255,50 @@ pub struct Touch {
     pub at: Option<Timestamp>,
 }
 
+/// Which parts of a resource are ours, where a target has several writers of one resource. Both in the target's spelling.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fields {
+    /// What is ours.
+    pub owned: Arc<str>,
+    /// What was ours once, is not now, and was still there when it was last looked for: sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Arc<str>>,
+}
+
+/// How somebody came to own a part of a resource, which says whether it may be taken from him.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Hand {
+    /// A person's interactive tool wrote it once.
+    Person,
+    /// A program wrote it once.
+    Updates,
+    /// A program declares it, and would again.
+    Applies,
+    /// What runs the resource decides it, such as an autoscaler.
+    Runs,
+}
+
+/// Whoever owns a part of a resource.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Owner {
+    /// By its own name.
+    pub name: Arc<str>,
+    /// How.
+    pub hand: Hand,
+}
+
+/// A part of a resource that was ours, is not now, and is still there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Leftover {
+    /// Where, in the target's spelling.
+    pub path: Arc<str>,
+    /// Who owns it now; nobody may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<Owner>,
+}
+
 /// What the target holds of a resource that exists.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Here {
@@ -270,6 +314,10 @@ pub struct Here {
     pub touch: Touch,
     /// How many resources outside the plan would go with it if it were deleted.
     pub dependants: u32,
+    /// Which parts of it are ours, to be remembered when it is accepted as it is; absent where all of it is.
+    pub fields: Option<Arc<Fields>>,
+    /// What of `fields.left` is there, and whose it is.
+    pub leftover: Box<[Leftover]>,
 }
 
 /// What was observed of one resource.
@@ -337,6 +385,8 @@ pub struct Expect<'a> {
     pub id: &'a Id,
     /// The accepted live digest, if any. A cache's word that differs from it is not taken: the resource is read again.
     pub digest: Option<&'a Digest>,
+    /// Which parts of it were ours when it was accepted, if that is known.
+    pub fields: Option<&'a Arc<Fields>>,
 }
 
 /// Everything that was observed of a target. Never an error: what failed is [`Live::Unread`] or `failure`.

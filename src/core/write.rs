@@ -37,6 +37,8 @@ pub struct WriteOp {
     pub force: bool,
     /// Whether what is there is removed first, for it cannot be changed in place.
     pub replace: bool,
+    /// What is left over that goes with it; see [`Op::reclaims`](super::op::Op::reclaims).
+    pub reclaims: Vec<Arc<str>>,
 }
 
 /// What came of one write.

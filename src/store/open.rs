@@ -20,7 +20,7 @@ use crate::clock::MachineClock;
 const APPLICATION_ID: i64 = 0x4846_4C44;
 
 /// Schema n is reached from n - 1 by the n-th of these; they are never edited once released.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("pulls.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("pulls.sql"), include_str!("fields.sql")];
 
 /// The schema that this version writes.
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::core::commit::CommitId;
-use crate::core::resource::{Digest, Id, NatureRef, Natures, Vitals, told};
+use crate::core::resource::{Digest, Fields, Id, NatureRef, Natures, Vitals, told};
 use crate::core::state::{Accepted, OpState, Purpose, Resource, RolloutOp};
 
 /// Reads an unsigned number that was stored as SQLite's signed one.
@@ -56,7 +56,8 @@ impl<'c> ResourceWriter<'c> {
     pub(super) fn new(conn: &'c Connection, app: i64, base: Option<CommitId>) -> rusqlite::Result<Self> {
         let put = conn.prepare_cached(
             "INSERT OR REPLACE INTO resource (app, id, desired, live, rev, origin, created, rank, identity, vitals, \
-             grouped, flags, essence, stem, trouble) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             grouped, flags, essence, stem, trouble, owned, remains) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?;
         let bare = conn.prepare_cached("INSERT OR REPLACE INTO resource (app, id, trouble) VALUES (?1, ?2, ?3)")?;
         let remove = conn.prepare_cached("DELETE FROM resource WHERE app = ?1 AND id = ?2")?;
@@ -75,7 +76,9 @@ impl<'c> ResourceWriter<'c> {
             return Ok(());
         };
         // No `..`: what is added to these types must be added here.
-        let Accepted { desired, live, commit, origin, nature, created, rank } = &**accepted;
+        let Accepted { desired, live, commit, origin, nature, created, rank, fields } = &**accepted;
+        let owned = fields.as_deref().map(|Fields { owned, left: _ }| &**owned);
+        let remains = fields.as_deref().filter(|fields| !fields.left.is_empty()).map(|fields| to_json(&fields.left));
         let NatureRef { identity, vitals, group, protected, access_control, essence, stem } = nature.borrowed();
         let flags = if protected { PROTECTED } else { 0 } | if access_control { ACCESS_CONTROL } else { 0 };
         self.put.execute(params![
@@ -94,6 +97,8 @@ impl<'c> ResourceWriter<'c> {
             essence.as_ref().map(Digest::as_bytes),
             stem,
             trouble,
+            owned,
+            remains.transpose()?,
         ])?;
         Ok(())
     }
@@ -126,8 +131,8 @@ pub(super) fn read_resources(
     base: Option<&CommitId>,
 ) -> rusqlite::Result<BTreeMap<Id, Resource>> {
     let mut select = conn.prepare_cached(
-        "SELECT id, desired, live, rev, origin, created, rank, identity, vitals, grouped, flags, essence, stem, trouble \
-         FROM resource WHERE app = ?1 ORDER BY id",
+        "SELECT id, desired, live, rev, origin, created, rank, identity, vitals, grouped, flags, essence, stem, trouble, \
+         owned, remains FROM resource WHERE app = ?1 ORDER BY id",
     )?;
     let mut rows = select.query([app])?;
     let mut shared = Interner::default();
@@ -166,7 +171,14 @@ fn read_accepted(
         stem: row.get_ref(12)?.as_str_or_null()?,
     });
     let origin = told(row.get_ref(4)?.as_str_or_null()?.map(Arc::from), id);
-    Ok(Some(Accepted { desired, live, commit, origin, nature, created, rank: row.get(6)? }))
+    let fields = match row.get_ref(14)?.as_str_or_null()? {
+        None => None,
+        Some(owned) => {
+            let left = row.get_ref(15)?.as_str_or_null()?.map(from_json).transpose()?.unwrap_or_default();
+            Some(Arc::new(Fields { owned: shared.get(owned), left }))
+        }
+    };
+    Ok(Some(Accepted { desired, live, commit, origin, nature, created, rank: row.get(6)?, fields }))
 }
 
 fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {

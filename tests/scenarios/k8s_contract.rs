@@ -68,7 +68,7 @@ impl Bench {
     }
 
     fn look(&mut self) -> Live {
-        let expect = [Expect { id: &self.id, digest: None }];
+        let expect = [Expect { id: &self.id, digest: None, fields: None }];
         let observed = self.target.observe(&expect, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(observed.failure, None);
         observed.get(&self.id).unwrap().clone()
@@ -99,6 +99,7 @@ impl Bench {
             content: Some(Content::File { bytes: self.wanted.to_string().into_bytes().into(), executable: false }),
             force: true,
             replace: false,
+            reclaims: Vec::new(),
         };
         self.target.lock().unwrap().write(&op)
     }
@@ -119,6 +120,7 @@ impl Bench {
             rank: 0,
             reverts: true,
             unrehearsed: false,
+            reclaims: Vec::new(),
             shape: None,
         };
         let tried = [Tried { op: &op, content: Some(self.wanted.to_string().into_bytes()) }];

@@ -27,6 +27,7 @@ mod k8s_failing;
 mod k8s_freeze;
 mod k8s_guards;
 mod k8s_kinds;
+mod k8s_leftover;
 mod k8s_loop;
 mod k8s_many;
 mod k8s_outages;

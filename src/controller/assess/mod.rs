@@ -274,17 +274,17 @@ fn observe(read: &mut impl Read, state: &State, rendered: &Rendered) -> Observed
     for (id, resource) in &state.resources {
         let Some(accepted) = resource.accepted.as_deref() else { continue };
         while let Some(new) = wants.next_if(|want| *want < id) {
-            expect.push(Expect { id: new, digest: None });
+            expect.push(Expect { id: new, digest: None, fields: None });
         }
         wants.next_if_eq(&id);
-        expect.push(Expect { id, digest: Some(&accepted.live) });
+        expect.push(Expect { id, digest: Some(&accepted.live), fields: accepted.fields.as_ref() });
     }
-    expect.extend(wants.map(|id| Expect { id, digest: None }));
+    expect.extend(wants.map(|id| Expect { id, digest: None, fields: None }));
     // What a rollout that leads elsewhere is still to write is looked at all the same.
     let asked = expect.len();
     for id in state.to_be_written() {
         if expect[..asked].binary_search_by(|expect| expect.id.cmp(id)).is_err() {
-            expect.push(Expect { id, digest: None });
+            expect.push(Expect { id, digest: None, fields: None });
         }
     }
     if expect.len() > asked {
@@ -347,7 +347,7 @@ fn decide(
     let guards = &in_force.guards;
     let before: Vec<Fact> = in_force.facts.iter().cloned().chain(standing::fought(state, guards)).collect();
     ledger.commit(state, &before)?;
-    let comparison = rehearsed(settings, read, state, compare_tip(state, reads, guards));
+    let comparison = rehearsed(settings, read, state, &reads.observed, compare_tip(state, reads, guards));
     let wanted = !matches!(wanting(reads), Wanting::Broken(_) | Wanting::Unknown(_));
     let seen = standing::remember(&comparison, &reads.observed, state, guards, reads.counted, wanted);
     ledger.commit(state, &seen)?;
@@ -407,10 +407,16 @@ fn decide(
 }
 
 /// Asks the other applications and the target about what comparing found before anything is concluded from it.
-fn rehearsed(settings: &Settings, read: &mut impl Read, state: &State, mut comparison: Comparison) -> Comparison {
+fn rehearsed(
+    settings: &Settings,
+    read: &mut impl Read,
+    state: &State,
+    observed: &Observed,
+    mut comparison: Comparison,
+) -> Comparison {
     claims::apply(&mut comparison, &settings.claims, &settings.name, state);
     let said = read.rehearse(state, &rehearse::suspects(&comparison));
-    rehearse::apply(&mut comparison, &said, state);
+    rehearse::apply(&mut comparison, &said, observed, state);
     comparison
 }
 

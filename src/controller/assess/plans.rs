@@ -45,7 +45,13 @@ pub(super) fn plans(
     let is_approved = |digest: &Digest| approved.contains(digest);
     ops.extend(conflicts.filter(|op| is_approved(&op.digest())).cloned());
     let mut details = read.details(state, &ops);
-    details.extend(read.details(state, &comparison.reversals));
+    let (reclaims, reverts): (Vec<Op>, Vec<Op>) =
+        comparison.reversals.iter().cloned().partition(|op| !op.reclaims.is_empty());
+    details.extend(read.details(state, &reverts));
+    // What is left over is told beside what a promotion changes of the same resource, not in its place.
+    for (id, changes) in read.details(state, &reclaims) {
+        details.entry(id).or_insert(changes);
+    }
     let plan = |purpose, ops| {
         let mut plan = Plan::new(purpose, ops, &details, &settings.guards_digest, is_approved);
         for parked in &mut plan.parked {
@@ -151,7 +157,7 @@ pub(super) fn prefix(
         guards: &in_force.guards,
         now: state.now(),
     };
-    let comparison = rehearsed(settings, read, state, compare(view));
+    let comparison = rehearsed(settings, read, state, &reads.observed, compare(view));
     let Plans { promote, heal_beside, .. } = plans(settings, in_force, read, state, reads, &comparison);
     Some(Prefix { commit: commit.clone(), wants: desired, keys: keys(reads, commit), comparison, promote, heal_beside })
 }

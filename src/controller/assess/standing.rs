@@ -73,7 +73,7 @@ pub(super) fn remember(
             facts.extend(drift::announce(drift, state.trouble(&drift.id), state.now()));
         }
     }
-    let confirmed = comparison.confirmed.iter();
+    let confirmed = comparison.noted.iter().chain(&comparison.confirmed);
     facts.extend(confirmed.map(|(id, now)| Fact::Accepted { id: id.clone(), accepted: now.clone() }));
     facts.extend(comparison.undrifted.iter().map(|id| Fact::Undrifted { id: id.clone() }));
     let now = state.now();

@@ -74,7 +74,7 @@ pub fn project(status: &report::Status, about: &About<'_>) -> ApplicationStatus 
         }),
         inventory: Some(status.inventory),
         drift: Some(Drift {
-            total: drift.missing + drift.changed + drift.extra,
+            total: drift.total(),
             missing: drift.missing,
             changed: drift.changed,
             by_class: drift.by_class.iter().map(|(class, count)| (class.to_string(), *count)).collect(),
@@ -166,7 +166,7 @@ impl Word {
 
 fn word(status: &report::Status) -> Word {
     let has = |name: LatchName| status.latches.iter().any(|latch| latch.name == name);
-    let drifted = status.drift.missing + status.drift.changed + status.drift.extra > 0;
+    let drifted = status.drift.total() > 0;
     let pending = status.rollout.is_some() || status.source.behind > 0 || status.source.converged.is_none();
     let halts = [
         LatchName::State,
@@ -227,7 +227,7 @@ fn why(status: &report::Status, word: Word) -> String {
 }
 
 fn conditions(status: &report::Status, word: Word, why: &str, about: &About<'_>) -> Vec<Condition> {
-    let agrees = status.plan.is_none() && status.drift == report::DriftStatus::default();
+    let agrees = status.plan.is_none() && status.drift.total() == 0;
     let by_mode = status.latches.iter().any(|latch| latch.reasons.iter().any(|reason| &*reason.code == "mode"));
     let ready = match word {
         Word::Converged => true,

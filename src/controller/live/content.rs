@@ -134,6 +134,7 @@ impl Live {
             content,
             force: op.force,
             replace: op.class == Class::Replace,
+            reclaims: op.reclaims.clone(),
         };
         Ok((write, digest))
     }

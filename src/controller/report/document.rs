@@ -10,7 +10,7 @@ use crate::core::commit::CommitId;
 use crate::core::guards::Mode;
 use crate::core::plan::Magnitude;
 use crate::core::reason::Reason;
-use crate::core::resource::{Digest, FieldChange};
+use crate::core::resource::{Digest, FieldChange, Leftover};
 use crate::core::state::LatchName;
 
 /// One application's status, plan and drift.
@@ -115,11 +115,33 @@ pub struct DriftStatus {
     pub changed: u32,
     /// What an exclusive target holds besides.
     pub extra: u32,
+    /// How many of the changed ones are as accepted but for what no commit declares any longer.
+    #[serde(default)]
+    pub leftover: u32,
     /// By class.
     pub by_class: BTreeMap<Arc<str>, u32>,
     /// The first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<DriftedStatus>,
+    /// What commits ceased to declare and somebody else declares: no drift.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handed_over: Vec<HandedStatus>,
+}
+
+impl DriftStatus {
+    /// Returns how many resources drift.
+    pub const fn total(&self) -> u32 {
+        self.missing + self.changed + self.extra
+    }
+}
+
+/// What of a resource somebody else declares since no commit does.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HandedStatus {
+    /// Which.
+    pub resource: Arc<str>,
+    /// What of it, and who declares it.
+    pub leftover: Vec<Leftover>,
 }
 
 /// One drifted resource.
@@ -136,6 +158,9 @@ pub struct DriftedStatus {
     pub by: Option<Arc<str>>,
     /// What becomes of it.
     pub answer: String,
+    /// What no commit declares any longer and is still there, with its owners.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftover: Vec<Leftover>,
     /// What differs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diff: Vec<FieldChange>,

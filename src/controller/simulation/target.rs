@@ -111,6 +111,8 @@ impl Target {
             touch: object.touch.clone(),
             // A cluster tells them when it is asked what a deletion would take along.
             dependants: if self.cluster.is_some() { 0 } else { object.dependants },
+            fields: None,
+            leftover: Box::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::core::commit::CommitId;
-use crate::core::resource::{Digest, Nature};
+use crate::core::resource::{Digest, Fields, Nature};
 
 /// What was accepted of a resource.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub struct Accepted {
     /// Its rank.
     #[serde(default)]
     pub rank: u8,
+    /// Which parts of it were ours, where not all is: what is ours no longer and still there is left over. Absent for what
+    /// was accepted before this was remembered, until it is next seen in agreement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Arc<Fields>>,
 }
 
 /// Drift as it was first seen.

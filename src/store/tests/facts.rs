@@ -16,7 +16,7 @@ use crate::core::guards::{Guards, Rate, TrustPolicy};
 use crate::core::ledger::Fact;
 use crate::core::op::{Class, Effect, Op, Source, Verb};
 use crate::core::reason::Reason;
-use crate::core::resource::{Anchor, Digest, Id, Nature, Version, Vitals};
+use crate::core::resource::{Anchor, Digest, Fields, Id, Nature, Version, Vitals};
 use crate::core::state::{
     Accepted, Approval, Batch, Breaker, Differing, DriftMark, Governing, Hold, Identity, Latch, LatchName, Purpose,
     Rollout, Standing,
@@ -63,8 +63,12 @@ fn nature() -> impl Strategy<Value = Arc<Nature>> {
 }
 
 fn accepted() -> impl Strategy<Value = Accepted> {
-    (digest(), digest(), commit(), word(), nature(), option::of(time()), any::<u8>()).prop_map(
-        |(desired, live, commit, origin, nature, created, rank)| Accepted {
+    let fields = option::of((word(), vec(word(), 0..2)).prop_map(|(owned, left)| {
+        let left = left.into_iter().map(Into::into).collect();
+        Arc::new(Fields { owned: owned.into(), left })
+    }));
+    (digest(), digest(), commit(), word(), nature(), option::of(time()), any::<u8>(), fields).prop_map(
+        |(desired, live, commit, origin, nature, created, rank, fields)| Accepted {
             desired,
             live,
             commit,
@@ -72,6 +76,7 @@ fn accepted() -> impl Strategy<Value = Accepted> {
             nature,
             created,
             rank,
+            fields,
         },
     )
 }
@@ -108,6 +113,7 @@ fn op() -> impl Strategy<Value = Op> {
             rank,
             reverts,
             unrehearsed: reverts && !force,
+            reclaims: shape.iter().map(|shape: &String| shape.as_str().into()).collect(),
             shape: shape.map(Into::into),
         },
     )

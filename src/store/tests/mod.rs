@@ -41,6 +41,7 @@ fn accepted(id: &str, commit: &str) -> Fact {
         nature: Nature { group: Some("hosts".into()), ..Nature::default() }.into(),
         created: Some(at(1_700_000_000)),
         rank: 3,
+        fields: None,
     };
     Fact::Accepted { id: Id::new(id), accepted: accepted.into() }
 }

@@ -223,3 +223,18 @@ fn a_reader_reads_and_does_not_write() {
     assert!(matches!(refused, Err(CommitError::Store(StoreError::ReadOnly { .. }))), "{refused:?}");
     assert_eq!(read, state);
 }
+
+#[test]
+fn a_ledger_of_an_older_schema_is_brought_up_to_date_and_loses_nothing() {
+    let dir = dir();
+    let mut state = State::default();
+    writer(dir.path())
+        .commit("web", 0, &[accepted("a", "c1"), accepted("b", "c2")], &mut state, None)
+        .expect("commits");
+    let older =
+        "ALTER TABLE resource DROP COLUMN owned; ALTER TABLE resource DROP COLUMN remains; PRAGMA user_version = 2";
+    let conn = rusqlite::Connection::open(dir.path().join("ledger.db")).expect("opens");
+    conn.execute_batch(older).expect("writes");
+    drop(conn);
+    assert_eq!(writer(dir.path()).load("web").expect("loads"), state);
+}

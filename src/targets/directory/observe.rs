@@ -47,7 +47,7 @@ impl Directory {
         let extras: BTreeSet<&Id> = listing.files.iter().filter(is_extra).collect();
         if !extras.is_empty() {
             let names = names.to_mut();
-            names.extend(extras.iter().map(|id| Expect { id, digest: None }));
+            names.extend(extras.iter().map(|id| Expect { id, digest: None, fields: None }));
             names.sort_by(|a, b| a.id.cmp(b.id));
         }
 
@@ -249,6 +249,8 @@ impl Words {
             health: Health::Healthy,
             touch: Touch { at: stat.mark.changed_at(), ..Touch::default() },
             dependants: 0,
+            fields: None,
+            leftover: Box::default(),
         }
     }
 }

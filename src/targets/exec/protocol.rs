@@ -252,6 +252,8 @@ impl Report {
                 health: self.health,
                 touch: Touch { by: self.by, interactive: self.interactive, at: self.at },
                 dependants: self.dependants,
+                fields: None,
+                leftover: Box::default(),
             })),
             _ => Err(format!("{id:?} needs either digest and version, or leaving, or unread")),
         }

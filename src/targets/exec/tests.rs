@@ -34,7 +34,7 @@ impl Program {
 
     fn observe(&self, ids: &[&str]) -> Observed {
         let ids: Vec<Id> = ids.iter().map(|id| Id::new(*id)).collect();
-        let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None }).collect();
+        let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None, fields: None }).collect();
         self.exec.observe(&expect)
     }
 
@@ -53,7 +53,15 @@ fn digest() -> Digest {
 
 fn update() -> WriteOp {
     let expected = Some((digest(), Version::new("v1")));
-    WriteOp { id: Id::new("a"), verb: Verb::Update, expected, content: file(b"text"), force: false, replace: false }
+    WriteOp {
+        id: Id::new("a"),
+        verb: Verb::Update,
+        expected,
+        content: file(b"text"),
+        force: false,
+        replace: false,
+        reclaims: Vec::new(),
+    }
 }
 
 fn anchor() -> Anchor {
@@ -251,7 +259,7 @@ fn the_documented_example_works() {
     let exec = Exec::open(Config { run, dir, timeout: Duration::from_secs(60) }).unwrap();
     let id = Id::new("a");
     let live = || {
-        let observed = exec.observe(&[Expect { id: &id, digest: None }]);
+        let observed = exec.observe(&[Expect { id: &id, digest: None, fields: None }]);
         assert_eq!(observed.failure, None);
         (observed.get(&id).unwrap().clone(), observed.anchor)
     };
@@ -265,6 +273,7 @@ fn the_documented_example_works() {
         content: file(b"one"),
         force: false,
         replace: false,
+        reclaims: Vec::new(),
     };
     let Outcome::Done(Live::Here(one)) = exec.write(&create) else { panic!("it was not created") };
     assert_eq!(Some(one.digest), content_digest(b"one", false));

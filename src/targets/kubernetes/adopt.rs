@@ -1,6 +1,9 @@
-//! Takes over what `kubectl apply` owned: its entry becomes ours, so that what a commit drops is pruned from then on.
+//! Takes over what others owned, so that an apply lets it go: what `kubectl apply` declared, and what is left over.
 //!
-//! Without this an adopted object would keep for ever whatever only `kubectl apply` declared.
+//! A server prunes what only we own. The entry of `kubectl apply` becomes ours with an adoption, so that what a commit drops
+//! is pruned from then on; what is left over becomes ours alone right before the apply that takes it away.
+
+use std::sync::Arc;
 
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -8,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Shared;
 use super::apply::{Wanted, send};
 use super::client::{Asks, Request, escaped};
+use super::fields::{self, Place};
 use super::object::{MANAGER, Object, read_version};
 use super::observe::get;
 use super::write::{Undone, lost, refused, version_after};
@@ -15,17 +19,49 @@ use crate::core::resource::Version;
 
 /// Rewrites the entry of `kubectl apply`, if there is one; returns the version that this leads to.
 pub(super) async fn take_over(shared: &Shared, wanted: &Wanted, version: &Version) -> Result<Option<Version>, Undone> {
-    let Some((uid, revision)) = read_version(version) else { return Ok(None) };
-    let found = get(shared, &wanted.kind, &wanted.namespace, &wanted.name).await;
-    let Ok(Some(object)) = found else { return Ok(None) };
-    if object.uid() != uid || object.revision() != revision {
-        // The apply that follows says so.
-        return Ok(None);
+    // If it moved, the apply that follows says so.
+    let Some(object) = as_it_was(shared, wanted, version).await else { return Ok(None) };
+    match rewritten(&object) {
+        Some(entries) => rewrite(shared, wanted, &object, &entries).await,
+        None => Ok(None),
     }
-    let Some(entries) = rewritten(&object) else { return Ok(None) };
+}
+
+/// Makes what is left over ours alone, so that the apply that follows lets it go; returns the version that this leads to.
+pub(super) async fn reclaim(
+    shared: &Shared,
+    wanted: &Wanted,
+    version: &Version,
+    paths: &[Arc<str>],
+) -> Result<Version, Undone> {
+    let object = as_it_was(shared, wanted, version).await;
+    let object = object.ok_or_else(|| Undone::Moved("it changed since it was observed".into()))?;
+    let places: Vec<Place> = paths.iter().filter_map(|path| fields::parse(path, &object.0)).collect();
+    if places.is_empty() {
+        return Err(Undone::Moved("what was left over is gone".into()));
+    }
+    let entries = fields::taken(&object, &places).map_err(Undone::Refused)?;
+    let taken = rewrite(shared, wanted, &object, &entries).await?;
+    taken.ok_or_else(|| Undone::Unknown("it was accepted, and has no version".into()))
+}
+
+/// Reads an object if it still is at a version.
+async fn as_it_was(shared: &Shared, wanted: &Wanted, version: &Version) -> Option<Object> {
+    let (uid, revision) = read_version(version)?;
+    let object = get(shared, &wanted.kind, &wanted.namespace, &wanted.name).await.ok()??;
+    (object.uid() == uid && object.revision() == revision).then_some(object)
+}
+
+/// Replaces `managedFields` of an object that is as it was read.
+async fn rewrite(
+    shared: &Shared,
+    wanted: &Wanted,
+    object: &Object,
+    entries: &[Value],
+) -> Result<Option<Version>, Undone> {
     let patch = json!([
         { "op": "replace", "path": "/metadata/managedFields", "value": entries },
-        { "op": "replace", "path": "/metadata/resourceVersion", "value": revision },
+        { "op": "replace", "path": "/metadata/resourceVersion", "value": object.revision() },
     ]);
     let path = format!("{}?fieldManager={}", wanted.kind.object(&wanted.namespace, &wanted.name), escaped(MANAGER));
     let body = patch.to_string().into_bytes();

@@ -5,7 +5,7 @@
 //!
 //! - `client`, `retry`, `status`: requests as bytes, what is asked again, and what a failure means.
 //! - `discovery`, `key`, `list`: which kinds there are, how objects are named and listed.
-//! - `object`, `project`, `health`: one object: who owns what, its live digest, whether it works.
+//! - `object`, `project`, `fields`, `health`: one object: who owns what, its live digest, what is left over, whether it works.
 //! - `observe`: everything that is expected; `rehearse`, `dependants` and `owned`: what operations would do.
 //! - `apply`, `adopt`, `write`: one write with its precondition.
 //! - `set`, `anchor`: the set that our objects form, and the anchor in its parent.
@@ -19,6 +19,7 @@ mod client;
 mod dependants;
 mod discovery;
 mod examine;
+mod fields;
 mod health;
 mod key;
 mod list;
@@ -35,8 +36,8 @@ mod tests;
 mod watch;
 mod write;
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::StreamExt as _;
 
@@ -72,6 +73,7 @@ struct Shared {
     client: Client,
     set: Set,
     board: watch::Board,
+    words: Words,
     /// Which ledger converges it; objects of its other applications may be taken over.
     ledger: OnceLock<Arc<str>>,
     known: tokio::sync::Mutex<Known>,
@@ -103,6 +105,27 @@ pub enum SwapError {
     /// There was no answer: read it again.
     #[error("swap the anchor: {0}")]
     Unknown(Arc<str>),
+}
+
+/// Keeps equal texts once: what is ours of ten thousand objects is a few texts.
+#[derive(Debug, Default)]
+struct Words(Mutex<HashSet<Arc<str>>>);
+
+impl Words {
+    fn get(&self, text: String) -> Arc<str> {
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = words.get(text.as_str()) {
+            return known.clone();
+        }
+        let word: Arc<str> = text.into();
+        words.insert(word.clone());
+        word
+    }
+
+    /// Forgets what nobody else holds.
+    fn tidy(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|word| Arc::strong_count(word) > 1);
+    }
 }
 
 impl Shared {
@@ -166,6 +189,7 @@ impl Kubernetes {
             client: Client::new(access),
             set: Set::of(application, namespace),
             board: watch::Board::default(),
+            words: Words::default(),
             ledger: OnceLock::new(),
             known: tokio::sync::Mutex::default(),
         };
@@ -186,18 +210,19 @@ impl Kubernetes {
     ///
     /// Never fails: what could not be read says so, per object, per kind and namespace, or whole.
     pub fn observe(&self, expect: &[Expect<'_>]) -> Observed {
-        let mut ids: Vec<&Id> = expect.iter().map(|expect| expect.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let mut expect: Vec<&Expect<'_>> = expect.iter().collect();
+        expect.sort_by_key(|expect| expect.id);
+        expect.dedup_by_key(|expect| expect.id);
         runtime().block_on(async {
             let shared = &*self.shared;
             let mut known = shared.known.lock().await;
             if let Err(why) = known.discovery.refresh(&shared.client).await {
                 return Observed { failure: Some(why.into()), ..Observed::default() };
             }
-            let (parent, found) = futures::join!(anchor::look(shared), observe::observe(shared, &mut known, &ids));
+            let (parent, found) = futures::join!(anchor::look(shared), observe::observe(shared, &mut known, &expect));
             known.said = parent.contents();
             known.wrote = Contents::default();
+            shared.words.tidy();
             shared.board.observed(found.listed, known.seen.values());
             Observed { seen: found.live, failure: None, anchor: parent.seen, same: found.same }
         })

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::discovery::Kind;
-use super::{health, project};
-use crate::core::resource::{Digest, Here, Live, Nature, Touch, Version};
+use super::{Words, fields, health, project};
+use crate::core::resource::{Digest, Fields, Here, Live, Nature, Touch, Version};
 use crate::manifest::{self, Side};
 
 /// The name under which we apply: one per installation, so that a hand-over between applications goes on pruning.
@@ -40,7 +40,7 @@ impl Manager<'_> {
         self.name == "kubectl" || (self.name.starts_with("kubectl-") && self.name != "kubectl-create")
     }
 
-    fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.name == MANAGER && self.applies && self.subresource.is_empty()
     }
 
@@ -160,13 +160,18 @@ impl Object {
         })
     }
 
-    /// Returns its state for core.
-    pub(super) fn live(&self) -> Live {
+    /// Returns its state for core; `before` says what was ours of it.
+    pub(super) fn live(&self, before: Option<&Fields>, words: &Words) -> Live {
         if self.is_leaving() {
             return Live::Leaving;
         }
         let (health, _) = health::of(&self.0);
+        let leftover = before.map_or_else(Vec::new, |before| fields::left_over(self, before));
+        let left = leftover.iter().map(|left| left.path.clone()).collect();
+        let spelt = self.ours().and_then(|ours| fields::spell(&ours));
         Live::Here(Here {
+            fields: spelt.map(|owned| Arc::new(Fields { owned: words.get(owned), left })),
+            leftover: leftover.into(),
             digest: self.digest(),
             version: self.version(),
             nature: Arc::new(self.nature()),

@@ -17,7 +17,7 @@ use super::object::Object;
 use super::retry::read;
 use super::status::Meaning;
 use super::{Known, Shared};
-use crate::core::resource::{Digest, Id, Live};
+use crate::core::resource::{Digest, Expect, Fields, Id, Live};
 
 /// How many requests are under way at the same time.
 pub(super) const AT_ONCE: usize = 8;
@@ -40,10 +40,13 @@ pub(super) struct Seen {
     pub(super) labelled: bool,
     /// Whether `kubectl apply` owns anything of it.
     pub(super) adoptable: bool,
+    /// What was ours of it before, as far as that is known.
+    before: Option<Arc<Fields>>,
 }
 
 impl Seen {
-    pub(super) fn of(object: &Object, kind: &Arc<Kind>, part_of: &str) -> Self {
+    /// Notes what was seen of an object; `before` says what was ours of it.
+    pub(super) fn of(shared: &Shared, object: &Object, kind: &Arc<Kind>, before: Option<&Arc<Fields>>) -> Self {
         let applied = object.ours().map_or("", |ours| ours.api_version);
         let applied_at = applied.rsplit_once('/').map_or(applied, |(_, version)| version);
         Self {
@@ -51,10 +54,11 @@ impl Seen {
             uid: object.uid().into(),
             revision: object.revision().into(),
             applied_at: applied_at.into(),
-            live: object.live(),
+            live: object.live(before.map(|before| &**before), &shared.words),
             pulse: object.pulse(),
-            labelled: object.label(super::object::PART_OF) == Some(part_of),
+            labelled: object.label(super::object::PART_OF) == Some(&*shared.set.id),
             adoptable: object.is_adoptable(),
+            before: before.cloned(),
         }
     }
 }
@@ -63,7 +67,7 @@ impl Seen {
 struct Expected<'a> {
     kind: Arc<Kind>,
     /// By namespace and name.
-    objects: BTreeMap<(&'a str, &'a str), &'a Id>,
+    objects: BTreeMap<(&'a str, &'a str), &'a Expect<'a>>,
 }
 
 /// What was found of some objects.
@@ -95,25 +99,26 @@ pub(super) struct Sights {
 }
 
 /// Reads these objects, sorted by identity and each once; what was seen is remembered.
-pub(super) async fn observe(shared: &Shared, known: &mut Known, ids: &[&Id]) -> Sights {
+pub(super) async fn observe<'a>(shared: &'a Shared, known: &mut Known, expect: &[&'a Expect<'a>]) -> Sights {
     let mut live: Vec<(Id, Live)> = Vec::new();
     let mut kinds: HashMap<(&str, &str), Expected<'_>> = HashMap::new();
     let mut same: Vec<(&Id, &Id)> = Vec::new();
-    for id in ids {
+    for expect in expect {
+        let id = expect.id;
         let Some(key) = Key::parse(id) else {
-            live.push(((*id).clone(), Live::Unread(format!("`{id}` is no name of an object").into())));
+            live.push((id.clone(), Live::Unread(format!("`{id}` is no name of an object").into())));
             continue;
         };
         match known.discovery.find(key.group, key.kind) {
-            Found::Absent => live.push(((*id).clone(), Live::Gone)),
-            Found::Stale(why) => live.push(((*id).clone(), Live::Unread(why))),
+            Found::Absent => live.push((id.clone(), Live::Gone)),
+            Found::Stale(why) => live.push((id.clone(), Live::Unread(why))),
             Found::Served(kind) => {
                 let kind = known.at_applied_version(kind);
                 let expected =
                     kinds.entry((key.group, key.kind)).or_insert_with(|| Expected { kind, objects: BTreeMap::new() });
                 let namespace = shared.namespace_of(&expected.kind, key.namespace);
-                if let Some(other) = expected.objects.insert((namespace, key.name), id) {
-                    same.push((other, id));
+                if let Some(other) = expected.objects.insert((namespace, key.name), expect) {
+                    same.push((other.id, id));
                 }
             }
         }
@@ -122,7 +127,7 @@ pub(super) async fn observe(shared: &Shared, known: &mut Known, ids: &[&Id]) -> 
     let read = kinds.iter().map(|expected| expected.read(shared, shared_known));
     let rows: Vec<Rows> = futures::stream::iter(read).buffer_unordered(AT_ONCE).collect().await;
     let mut found = Sights { live, ..Sights::default() };
-    let mut remembered = HashMap::with_capacity(ids.len());
+    let mut remembered = HashMap::with_capacity(expect.len());
     for rows in rows {
         for (id, seen) in rows.seen {
             found.live.push((id.clone(), seen.live.clone()));
@@ -148,7 +153,7 @@ impl Expected<'_> {
     async fn read(&self, shared: &Shared, known: &Known) -> Rows {
         let mut rows = Rows::default();
         let selector = format!("{}={}", super::object::PART_OF, shared.set.id);
-        let mut missing: BTreeMap<&str, Vec<(&str, &Id)>> = BTreeMap::new();
+        let mut missing: BTreeMap<&str, Vec<(&str, &Expect<'_>)>> = BTreeMap::new();
         let mut found: HashMap<Id, Seen> = HashMap::new();
         let everywhere = self.list(shared, known, None, Some(&selector)).await;
         let places: Vec<Option<&str>> = match everywhere {
@@ -164,7 +169,7 @@ impl Expected<'_> {
                 namespaces
             }
             Err(why) => {
-                rows.unread(self.objects.values().copied(), &self.why(&why));
+                rows.unread(self.objects.values().map(|expect| expect.id), &self.why(&why));
                 return rows;
             }
         };
@@ -181,11 +186,11 @@ impl Expected<'_> {
                 }
             }
         }
-        for ((place, name), id) in &self.objects {
-            match (closed.get(place), found.remove(*id)) {
-                (Some(why), _) => rows.unread([*id].into_iter(), why),
-                (None, Some(seen)) => rows.seen.push(((*id).clone(), seen)),
-                (None, None) => missing.entry(*place).or_default().push((*name, *id)),
+        for ((place, name), expect) in &self.objects {
+            match (closed.get(place), found.remove(expect.id)) {
+                (Some(why), _) => rows.unread([expect.id].into_iter(), why),
+                (None, Some(seen)) => rows.seen.push((expect.id.clone(), seen)),
+                (None, None) => missing.entry(*place).or_default().push((*name, *expect)),
             }
         }
         self.look_again(shared, known, missing, &mut rows).await;
@@ -206,23 +211,23 @@ impl Expected<'_> {
         &self,
         shared: &Shared,
         known: &Known,
-        missing: BTreeMap<&str, Vec<(&str, &Id)>>,
+        missing: BTreeMap<&str, Vec<(&str, &Expect<'_>)>>,
         rows: &mut Rows,
     ) {
         let mut names = Vec::new();
         for (place, objects) in missing {
             if objects.len() <= BY_NAME {
-                names.extend(objects.into_iter().map(|(name, id)| (place, name, id)));
+                names.extend(objects.into_iter().map(|(name, expect)| (place, name, expect)));
                 continue;
             }
-            let ids = objects.iter().map(|(_, id)| *id);
+            let ids = objects.iter().map(|(_, expect)| expect.id);
             match self.list(shared, known, Some(place), None).await {
                 Ok(listed) => {
                     let mut found: HashMap<Id, Seen> = listed.items.into_iter().collect();
-                    for (_, id) in objects {
+                    for (_, Expect { id, .. }) in objects {
                         match found.remove(id) {
-                            Some(seen) => rows.seen.push((id.clone(), seen)),
-                            None => rows.rest.push((id.clone(), Live::Gone)),
+                            Some(seen) => rows.seen.push(((*id).clone(), seen)),
+                            None => rows.rest.push(((*id).clone(), Live::Gone)),
                         }
                     }
                 }
@@ -230,14 +235,16 @@ impl Expected<'_> {
                 Err(why) => rows.unread(ids, &self.why(&why)),
             }
         }
-        let gets =
-            names.into_iter().map(|(place, name, id)| async move { (id, get(shared, &self.kind, place, name).await) });
+        let gets = names
+            .into_iter()
+            .map(|(place, name, expect)| async move { (expect, get(shared, &self.kind, place, name).await) });
         let got: Vec<_> = futures::stream::iter(gets).buffer_unordered(AT_ONCE).collect().await;
-        for (id, got) in got {
+        for (Expect { id, fields, .. }, got) in got {
+            let id = (*id).clone();
             match got {
-                Ok(Some(object)) => rows.seen.push((id.clone(), Seen::of(&object, &self.kind, &shared.set.id))),
-                Ok(None) => rows.rest.push((id.clone(), Live::Gone)),
-                Err(why) => rows.rest.push((id.clone(), Live::Unread(why.into()))),
+                Ok(Some(object)) => rows.seen.push((id, Seen::of(shared, &object, &self.kind, *fields))),
+                Ok(None) => rows.rest.push((id, Live::Gone)),
+                Err(why) => rows.rest.push((id, Live::Unread(why.into()))),
             }
         }
     }
@@ -251,14 +258,16 @@ impl Expected<'_> {
             let Some(kind) = known.discovery.find_at(&self.kind.group, &seen.applied_at, &self.kind.kind) else {
                 continue;
             };
-            if known.seen(id).is_some_and(|known| known.kind == kind && known.revision == seen.revision) {
+            let as_before =
+                |known: &Seen| known.kind == kind && known.revision == seen.revision && known.before == seen.before;
+            if known.seen(id).is_some_and(as_before) {
                 *seen = known.seen(id).expect("it was just found").clone();
                 continue;
             }
             let Some(key) = Key::parse(id) else { continue };
             let place = shared.namespace_of(&kind, key.namespace);
             match get(shared, &kind, place, key.name).await {
-                Ok(Some(object)) => *seen = Seen::of(&object, &kind, &shared.set.id),
+                Ok(Some(object)) => *seen = Seen::of(shared, &object, &kind, seen.before.clone().as_ref()),
                 Ok(None) => seen.live = Live::Gone,
                 Err(why) => seen.live = Live::Unread(why.into()),
             }
@@ -279,13 +288,18 @@ impl Expected<'_> {
 
     fn take(&self, shared: &Shared, known: &Known, item: &RawValue) -> Result<Option<(Id, Seen)>, String> {
         let Head { metadata } = Head::parse(item.get().as_bytes())?;
-        let Some(id) = self.objects.get(&(&*metadata.namespace, &*metadata.name)) else { return Ok(None) };
+        let Some(Expect { id, fields, .. }) = self.objects.get(&(&*metadata.namespace, &*metadata.name)) else {
+            return Ok(None);
+        };
         let as_before = |seen: &&Seen| {
-            *seen.uid == *metadata.uid && *seen.revision == *metadata.resource_version && seen.kind == self.kind
+            *seen.uid == *metadata.uid
+                && *seen.revision == *metadata.resource_version
+                && seen.kind == self.kind
+                && seen.before.as_ref() == *fields
         };
         let seen = match known.seen(id).filter(as_before) {
             Some(seen) => seen.clone(),
-            None => Seen::of(&Object::parse(item.get().as_bytes(), &self.kind)?, &self.kind, &shared.set.id),
+            None => Seen::of(shared, &Object::parse(item.get().as_bytes(), &self.kind)?, &self.kind, *fields),
         };
         Ok(Some(((*id).clone(), seen)))
     }

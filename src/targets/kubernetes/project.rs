@@ -103,7 +103,7 @@ fn spell_key(name: &str, out: &mut Vec<u8>) {
 }
 
 /// How a `fieldsV1` names an item of a list.
-enum Item {
+pub(super) enum Item {
     Keys(Map<String, Value>),
     Value(Value),
     Index,
@@ -111,13 +111,22 @@ enum Item {
 }
 
 impl Item {
-    fn parse(name: &str) -> Self {
+    pub(super) fn parse(name: &str) -> Self {
         let (how, rest) = name.split_at_checked(2).unwrap_or((name, ""));
         match (how, serde_json::from_str(rest)) {
             ("k:", Ok(Value::Object(keys))) => Self::Keys(keys),
             ("v:", Ok(value)) => Self::Value(value),
             ("i:", _) => Self::Index,
             _ => Self::Unknown,
+        }
+    }
+
+    /// Tells whether it names this item by itself; by a place in the list none is.
+    pub(super) fn is(&self, item: &Value) -> bool {
+        match self {
+            Self::Keys(keys) => has_keys(item, keys),
+            Self::Value(value) => item == value,
+            Self::Index | Self::Unknown => false,
         }
     }
 }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use serde_json::Value;
+use http::Method;
+use serde_json::{Value, json};
 
 use super::apply::{Unfit, Wanted};
-use super::client::Asks;
+use super::client::{Asks, Request, escaped};
+use super::fields::{self, Place};
 use super::key::Key;
-use super::object::{Object, PART_OF, read_version, shared};
+use super::object::{MANAGER, Object, PART_OF, read_version, shared};
 use super::observe::{AT_ONCE, get};
 use super::owned::{self, Owned};
 use super::project::{cut, cut_if_any, lay_over, projection};
@@ -23,6 +25,7 @@ use super::{Known, Shared, anchor, dependants};
 use crate::core::op::{Op, Verb};
 use crate::core::rehearse::{Key as Of, Rehearsal, Rehearsals, Takes};
 use crate::core::resource::{Digest, Version};
+use crate::manifest::{self, Side};
 use crate::targets::Tried;
 
 /// How long an answer about something that is not there yet holds: nothing tells when policies change.
@@ -41,11 +44,13 @@ pub(super) struct Asked {
     force: bool,
     from: Option<(Digest, Version)>,
     to: Option<Digest>,
+    /// Of the same version the same is left over.
+    reclaims: bool,
 }
 
 impl Asked {
     pub(super) fn of(op: &Op) -> Self {
-        Self { of: Of::of(op), force: op.force, from: op.from.clone(), to: op.to }
+        Self { of: Of::of(op), force: op.force, from: op.from.clone(), to: op.to, reclaims: !op.reclaims.is_empty() }
     }
 }
 
@@ -287,6 +292,9 @@ async fn change(
         let why = format!("it belongs to another set of objects ({PART_OF}={other}): hand it over there first");
         return (Rehearsal::Refused(why.into()), None);
     }
+    if !op.reclaims.is_empty() {
+        return reclaim(shared_, wanted, op, &before).await;
+    }
     let only = super::object::spell_version(before.uid(), "");
     let answer = match read(&shared_.client, &wanted.request(Asks::Rehearse, Some(&only), op.force)).await {
         Ok(answer) => answer,
@@ -306,6 +314,40 @@ async fn change(
     };
     let answer = compared(&before, &after);
     (answer, Some(show(&before, &after)))
+}
+
+/// Tries to take away what is left over. What comes back as it was is a default, or somebody puts it there: it would be there
+/// had we never declared it, and is left alone.
+async fn reclaim(shared_: &Shared, wanted: &Wanted, op: &Op, before: &Object) -> (Rehearsal, Option<Shown>) {
+    let places: Vec<Place> = op.reclaims.iter().filter_map(|path| fields::parse(path, &before.0)).collect();
+    if let Err(why) = fields::taken(before, &places) {
+        return (Rehearsal::Refused(why), None);
+    }
+    let mut patch = vec![json!({ "op": "test", "path": "/metadata/uid", "value": before.uid() })];
+    patch.push(json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": before.revision() }));
+    patch.extend(fields::removal(&before.0, &places));
+    let object = wanted.kind.object(&wanted.namespace, &wanted.name);
+    let path = format!("{object}?fieldManager={}&dryRun=All", escaped(MANAGER));
+    let body = Value::from(patch).to_string().into_bytes();
+    let request = Request::with(Asks::Rehearse, Method::PATCH, path, "application/json-patch+json", body);
+    let answer = match read(&shared_.client, &request).await {
+        Ok(answer) => answer,
+        Err(lost) => return (Rehearsal::Unread(shared(lost.to_string())), None),
+    };
+    let after = match answer.ok().map(|bytes| Object::parse(&bytes, &wanted.kind)) {
+        Ok(Ok(after)) => after,
+        Ok(Err(why)) => return (Rehearsal::Unread(shared(why)), None),
+        Err(status) => return (refused(&status), None),
+    };
+    let goes: Vec<Place> =
+        places.into_iter().filter(|place| fields::at(&before.0, place) != fields::at(&after.0, place)).collect();
+    let vitals = |object: &Object| manifest::nature(&object.0, Side::Live { owned: false }).vitals;
+    let (from, to) = (vitals(before), vitals(&after));
+    let tree = fields::tree(&goes);
+    let shown = |object: &Object| serde_json::to_vec(&cut(&object.0, &tree)).expect("a JSON value is JSON");
+    let shown = (!goes.is_empty()).then(|| (shown(before), shown(&after)));
+    let paths = goes.iter().map(|place| fields::pointer(place).into()).collect();
+    (Rehearsal::Reclaims { paths, from, to }, shown)
 }
 
 /// Tells whether an object still is the one that was observed.

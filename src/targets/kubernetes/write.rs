@@ -82,6 +82,9 @@ async fn write_wanted(
     expected: Option<&(Digest, Version)>,
 ) -> Result<Live, Undone> {
     let wanted = wanted(shared_, known, bytes).await?;
+    let seen = known.seen(&op.id);
+    // All that is or was ours before the write, so that what it lets go of and stays is known.
+    let before = seen.and_then(|seen| seen.live.here()).and_then(|here| here.fields.clone());
     let object = match expected {
         None => create(shared_, &wanted).await?,
         Some((_, version)) if op.replace => {
@@ -89,11 +92,11 @@ async fn write_wanted(
             create(shared_, &wanted).await?
         }
         Some(expected) => {
-            let adoptable = known.seen(&op.id).is_some_and(|seen| seen.adoptable);
-            update(shared_, &wanted, expected, op.force, adoptable).await?
+            let adoptable = seen.is_some_and(|seen| seen.adoptable);
+            update(shared_, &wanted, expected, op, adoptable).await?
         }
     };
-    let seen = Seen::of(&object, &wanted.kind, &shared_.set.id);
+    let seen = Seen::of(shared_, &object, &wanted.kind, before.as_ref().filter(|_| !op.replace));
     shared_.board.wrote(&seen);
     Ok(seen.live)
 }
@@ -130,16 +133,12 @@ async fn update(
     shared_: &Shared,
     wanted: &Wanted,
     expected: &(Digest, Version),
-    force: bool,
+    op: &WriteOp,
     adoptable: bool,
 ) -> Result<Object, Undone> {
     let (digest, mut version) = expected.clone();
     for tried in 1..=TRIES {
-        if adoptable && let Some(taken) = adopt::take_over(shared_, wanted, &version).await? {
-            version = taken;
-        }
-        let answer = send(shared_, &wanted.request(Asks::Patch, Some(&version), force)).await.map_err(lost)?;
-        match accepted(answer, &wanted.kind) {
+        match update_at(shared_, wanted, version.clone(), op, adoptable).await {
             Err(Undone::Moved(why)) if tried < TRIES => {
                 version = still(shared_, wanted, &digest, &version).await.ok_or(Undone::Moved(why))?;
             }
@@ -147,6 +146,25 @@ async fn update(
         }
     }
     Err(Undone::Moved("it changes faster than it can be written".into()))
+}
+
+/// Takes over what is to be ours alone, and applies. Between the two what is ours is more than what was accepted: whatever
+/// interrupts them, that is drift, and applying again ends it.
+async fn update_at(
+    shared_: &Shared,
+    wanted: &Wanted,
+    mut version: Version,
+    op: &WriteOp,
+    adoptable: bool,
+) -> Result<Object, Undone> {
+    if adoptable && let Some(taken) = adopt::take_over(shared_, wanted, &version).await? {
+        version = taken;
+    }
+    if !op.reclaims.is_empty() {
+        version = adopt::reclaim(shared_, wanted, &version, &op.reclaims).await?;
+    }
+    let answer = send(shared_, &wanted.request(Asks::Patch, Some(&version), op.force)).await.map_err(lost)?;
+    accepted(answer, &wanted.kind)
 }
 
 /// Returns the version at which an object still is what was judged, if it is.

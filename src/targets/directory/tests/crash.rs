@@ -141,6 +141,7 @@ fn assert_converges(fixture: &Fixture, when: &str) {
                 content: Some(content),
                 force: false,
                 replace: false,
+                reclaims: Vec::new(),
             }),
             other => panic!("{when}: {other:?}"),
         }

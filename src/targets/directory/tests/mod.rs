@@ -95,6 +95,7 @@ impl Fixture {
             content: Some(file(content)),
             force: false,
             replace: false,
+            reclaims: Vec::new(),
         }
     }
 
@@ -106,6 +107,7 @@ impl Fixture {
             content: None,
             force: false,
             replace: false,
+            reclaims: Vec::new(),
         }
     }
 
@@ -129,7 +131,7 @@ impl Fixture {
 
 fn observe(directory: &Directory, ids: &[&str]) -> Observed {
     let ids: Vec<Id> = ids.iter().map(|id| Id::new(*id)).collect();
-    let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None }).collect();
+    let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None, fields: None }).collect();
     directory.observe(&expect, &mut StatCache::new(), Timestamp::now())
 }
 
@@ -149,6 +151,7 @@ fn create(id: &str, content: Content) -> WriteOp {
         content: Some(content),
         force: false,
         replace: false,
+        reclaims: Vec::new(),
     }
 }
 

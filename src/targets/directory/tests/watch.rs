@@ -70,8 +70,11 @@ fn without_watches() {
     }
     // All else works as ever.
     let (id, expect) = (Id::new("a"), None);
-    let observed =
-        fixture.directory().observe(&[Expect { id: &id, digest: expect }], &mut StatCache::new(), Timestamp::now());
+    let observed = fixture.directory().observe(
+        &[Expect { id: &id, fields: None, digest: expect }],
+        &mut StatCache::new(),
+        Timestamp::now(),
+    );
     assert_eq!(observed.failure, None);
 }
 
