@@ -382,6 +382,10 @@ impl Row<'_> {
         }
     }
 
+    fn ignored(&self) -> Vec<Arc<str>> {
+        drift::ignored_paths(self.id, &self.view.guards.drift)
+    }
+
     fn undrift(&self, trouble: Option<&Trouble>, out: &mut Comparison) {
         if trouble.is_some_and(|trouble| trouble.drift.is_some()) {
             out.undrifted.push(self.id.clone());
@@ -432,6 +436,7 @@ impl Row<'_> {
             reverts: false,
             unrehearsed: false,
             reclaims: Vec::new(),
+            ignore: self.ignored(),
             shape: None,
         }
     }
@@ -454,6 +459,7 @@ impl Row<'_> {
             reverts,
             unrehearsed: false,
             reclaims: Vec::new(),
+            ignore: self.ignored(),
             shape: None,
         }
     }
@@ -476,6 +482,7 @@ impl Row<'_> {
             reverts: true,
             unrehearsed: false,
             reclaims: Vec::new(),
+            ignore: self.ignored(),
             shape: None,
         }
     }

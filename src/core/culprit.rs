@@ -105,6 +105,7 @@ fn operation(change: &WantChange, guards: &Guards) -> Option<Op> {
         reverts: false,
         unrehearsed: false,
         reclaims: Vec::new(),
+        ignore: Vec::new(),
         shape: None,
     })
 }

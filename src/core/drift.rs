@@ -1,13 +1,15 @@
 //! Live drift: its classes, and what becomes of each (`GUARDS.md` 6).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::effect::is_of_kind;
 use super::glob;
-use super::guards::{DriftPolicies, DriftPolicy};
+use super::guards::{DriftPolicies, DriftPolicy, Ignore};
 use super::ledger::Fact;
 use super::resource::{Digest, Here, Id, Leftover, Live};
 use super::state::{Accepted, DriftMark, Trouble};
@@ -96,11 +98,22 @@ pub fn quarantined(trouble: Option<&Trouble>) -> bool {
     !weaken::is(Weakened::Quarantine) && trouble.is_some_and(|trouble| trouble.quarantined.is_some())
 }
 
+fn matches(ignore: &Ignore, id: &Id) -> bool {
+    ignore.kind.as_ref().is_none_or(|kind| is_of_kind(id, kind))
+        && ignore.resource.as_ref().is_none_or(|pattern| glob::matches(pattern, id.as_str()))
+}
+
 /// Tells whether drift of a resource is ignored as a whole.
 pub fn ignored(id: &Id, policies: &DriftPolicies) -> bool {
-    policies.ignore.iter().any(|ignore| {
-        ignore.paths.is_empty() && ignore.resource.as_ref().is_some_and(|pattern| glob::matches(pattern, id.as_str()))
-    })
+    policies.ignore.iter().any(|ignore| ignore.paths.is_empty() && matches(ignore, id))
+}
+
+/// Returns where inside a resource drift is ignored: as JSON pointers, sorted. What somebody else owns there is left to him
+/// by whatever is written, too.
+pub fn ignored_paths(id: &Id, policies: &DriftPolicies) -> Vec<Arc<str>> {
+    let matching = policies.ignore.iter().filter(|ignore| !ignore.paths.is_empty() && matches(ignore, id));
+    let paths: BTreeSet<Arc<str>> = matching.flat_map(|ignore| ignore.paths.iter().cloned()).collect();
+    paths.into_iter().collect()
 }
 
 /// Classes the drift of one accepted resource and says what becomes of it.

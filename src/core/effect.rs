@@ -1,6 +1,19 @@
 //! One table of rules per kind of target: what the kind itself says about an identity, before anything is read.
 
 use super::effect_directory as directory;
+use super::resource::Id;
+
+/// Tells whether an identity is of a kind, `KIND` or `KIND.GROUP`; only a cluster's identities have one.
+pub fn is_of_kind(id: &Id, wanted: &str) -> bool {
+    let mut parts = id.as_str().split('/');
+    let (Some(group), Some(kind), Some(_), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let (wanted, of) = wanted.split_once('.').map_or((wanted, None), |(kind, group)| (kind, Some(group)));
+    kind == wanted && of.is_none_or(|of| of == group)
+}
 
 /// Which rules hold for what a tree renders to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,6 +48,14 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_is_told_with_or_without_its_group() {
+        let id = Id::new("apps/Deployment/web/front");
+        assert!(is_of_kind(&id, "Deployment") && is_of_kind(&id, "Deployment.apps"));
+        assert!(!is_of_kind(&id, "Deployment.extensions") && !is_of_kind(&id, "apps") && !is_of_kind(&id, "Deploy"));
+        assert!(is_of_kind(&Id::new("/Secret/web/s"), "Secret") && !is_of_kind(&Id::new("a/b.conf"), "b.conf"));
+    }
 
     #[test]
     fn a_name_means_something_only_where_its_kind_says_so() {

@@ -115,6 +115,9 @@ pub struct Op {
     /// What is left over that it takes away (`Leftover::path`), beside what it writes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reclaims: Vec<Arc<str>>,
+    /// Where drift is ignored, as JSON pointers: what somebody else owns there is not written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<Arc<str>>,
     /// What operations that change the same paths the same way share; for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Arc<str>>,
@@ -139,9 +142,9 @@ impl Op {
         hash.part(self.id.as_str().as_bytes()).part(self.effect.to_string().as_bytes()).part(&[u8::from(self.force)]);
         hash.part(self.from.as_ref().map_or(&[][..], |(digest, _)| digest.as_bytes()));
         hash.part(self.to.as_ref().map_or(&[][..], |digest| digest.as_bytes()));
-        self.reclaims.iter().for_each(|path| {
+        for path in self.reclaims.iter().chain(&self.ignore) {
             hash.part(path.as_bytes());
-        });
+        }
     }
 
     /// Adds what a pre-approval binds to: old desired, new desired and effect.

@@ -387,6 +387,8 @@ pub struct Expect<'a> {
     pub digest: Option<&'a Digest>,
     /// Which parts of it were ours when it was accepted, if that is known.
     pub fields: Option<&'a Arc<Fields>>,
+    /// Where inside it drift is ignored, as JSON pointers: no part of its live digest.
+    pub ignore: &'a [Arc<str>],
 }
 
 /// Everything that was observed of a target. Never an error: what failed is [`Live::Unread`] or `failure`.

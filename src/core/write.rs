@@ -39,6 +39,8 @@ pub struct WriteOp {
     pub replace: bool,
     /// What is left over that goes with it; see [`Op::reclaims`](super::op::Op::reclaims).
     pub reclaims: Vec<Arc<str>>,
+    /// Where drift is ignored; see [`Op::ignore`](super::op::Op::ignore).
+    pub ignore: Vec<Arc<str>>,
 }
 
 /// What came of one write.

@@ -68,7 +68,7 @@ impl Bench {
     }
 
     fn look(&mut self) -> Live {
-        let expect = [Expect { id: &self.id, digest: None, fields: None }];
+        let expect = [Expect { id: &self.id, digest: None, fields: None, ignore: &[] }];
         let observed = self.target.observe(&expect, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(observed.failure, None);
         observed.get(&self.id).unwrap().clone()
@@ -100,6 +100,7 @@ impl Bench {
             force: true,
             replace: false,
             reclaims: Vec::new(),
+            ignore: Vec::new(),
         };
         self.target.lock().unwrap().write(&op)
     }
@@ -121,6 +122,7 @@ impl Bench {
             reverts: true,
             unrehearsed: false,
             reclaims: Vec::new(),
+            ignore: Vec::new(),
             shape: None,
         };
         let tried = [Tried { op: &op, content: Some(self.wanted.to_string().into_bytes()) }];

@@ -26,6 +26,7 @@ mod k8s_drift;
 mod k8s_failing;
 mod k8s_freeze;
 mod k8s_guards;
+mod k8s_ignore;
 mod k8s_kinds;
 mod k8s_leftover;
 mod k8s_loop;

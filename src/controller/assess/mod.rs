@@ -22,9 +22,10 @@ use crate::core::clock::Clock;
 use crate::core::commit::CommitId;
 use crate::core::compare::{Comparison, View, compare};
 use crate::core::culprit::CommitEffect;
+use crate::core::drift::ignored_paths;
 use crate::core::freeze::FreezeState;
 use crate::core::govern::{InForce, govern};
-use crate::core::guards::{Guards, TrustPolicy};
+use crate::core::guards::{DriftPolicies, Guards, TrustPolicy};
 use crate::core::judge::{Inputs, Judgement, Prefix, Wanting, judge};
 use crate::core::ledger::Fact;
 use crate::core::plan::{Details, Plan};
@@ -185,7 +186,8 @@ fn read_all(
         Ok(tip) => read.render(tip),
         Err(why) => Rendered::Broken(why.clone()),
     };
-    let observed = observe(read, state, &rendered);
+    let drift = govern(state, &settings.governing()).guards.drift;
+    let observed = observe(read, state, &rendered, &drift);
     let complete = observed.failure.is_none() && !observed.seen.iter().any(|(_, live)| matches!(live, Live::Unread(_)));
     let wanted = !matches!(rendered, Rendered::Broken(_));
     for _ in 0..TRIES {
@@ -264,32 +266,41 @@ pub(super) fn commit(ledger: &mut impl Ledger, state: &mut State, facts: &[Fact]
     Err(LedgerError::Failed("write to the ledger: other processes kept writing to it".to_owned()))
 }
 
-fn observe(read: &mut impl Read, state: &State, rendered: &Rendered) -> Observed {
+fn observe(read: &mut impl Read, state: &State, rendered: &Rendered, drift: &DriftPolicies) -> Observed {
     let wants = match rendered {
         Rendered::Desired(desired) => desired.wants(),
         Rendered::Missing(_) | Rendered::Broken(_) => &[],
     };
     let mut expect = Vec::with_capacity(wants.len().max(state.resources.len()));
     let mut wants = wants.iter().map(|want| &want.id).peekable();
+    let new = |id| Expect { id, digest: None, fields: None, ignore: &[] };
     for (id, resource) in &state.resources {
         let Some(accepted) = resource.accepted.as_deref() else { continue };
-        while let Some(new) = wants.next_if(|want| *want < id) {
-            expect.push(Expect { id: new, digest: None, fields: None });
+        while let Some(want) = wants.next_if(|want| *want < id) {
+            expect.push(new(want));
         }
         wants.next_if_eq(&id);
-        expect.push(Expect { id, digest: Some(&accepted.live), fields: accepted.fields.as_ref() });
+        expect.push(Expect { digest: Some(&accepted.live), fields: accepted.fields.as_ref(), ..new(id) });
     }
-    expect.extend(wants.map(|id| Expect { id, digest: None, fields: None }));
+    expect.extend(wants.map(new));
     // What a rollout that leads elsewhere is still to write is looked at all the same.
     let asked = expect.len();
     for id in state.to_be_written() {
         if expect[..asked].binary_search_by(|expect| expect.id.cmp(id)).is_err() {
-            expect.push(Expect { id, digest: None, fields: None });
+            expect.push(new(id));
         }
     }
     if expect.len() > asked {
         expect.sort_by_key(|expect| expect.id);
         expect.dedup_by_key(|expect| expect.id);
+    }
+    // Nearly nobody has any.
+    let ignored: Vec<Vec<Arc<str>>> = match drift.ignore.iter().any(|ignore| !ignore.paths.is_empty()) {
+        true => expect.iter().map(|expect| ignored_paths(expect.id, drift)).collect(),
+        false => Vec::new(),
+    };
+    for (expect, ignored) in expect.iter_mut().zip(&ignored) {
+        expect.ignore = ignored;
     }
     read.observe(&expect)
 }

@@ -135,6 +135,7 @@ impl Live {
             force: op.force,
             replace: op.class == Class::Replace,
             reclaims: op.reclaims.clone(),
+            ignore: op.ignore.clone(),
         };
         Ok((write, digest))
     }

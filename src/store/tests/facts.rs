@@ -114,6 +114,7 @@ fn op() -> impl Strategy<Value = Op> {
             reverts,
             unrehearsed: reverts && !force,
             reclaims: shape.iter().map(|shape: &String| shape.as_str().into()).collect(),
+            ignore: shape.iter().map(|shape: &String| shape.as_str().into()).collect(),
             shape: shape.map(Into::into),
         },
     )

@@ -47,7 +47,7 @@ impl Directory {
         let extras: BTreeSet<&Id> = listing.files.iter().filter(is_extra).collect();
         if !extras.is_empty() {
             let names = names.to_mut();
-            names.extend(extras.iter().map(|id| Expect { id, digest: None, fields: None }));
+            names.extend(extras.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }));
             names.sort_by(|a, b| a.id.cmp(b.id));
         }
 

@@ -34,7 +34,8 @@ impl Program {
 
     fn observe(&self, ids: &[&str]) -> Observed {
         let ids: Vec<Id> = ids.iter().map(|id| Id::new(*id)).collect();
-        let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None, fields: None }).collect();
+        let expect: Vec<Expect<'_>> =
+            ids.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }).collect();
         self.exec.observe(&expect)
     }
 
@@ -61,6 +62,7 @@ fn update() -> WriteOp {
         force: false,
         replace: false,
         reclaims: Vec::new(),
+        ignore: Vec::new(),
     }
 }
 
@@ -259,7 +261,7 @@ fn the_documented_example_works() {
     let exec = Exec::open(Config { run, dir, timeout: Duration::from_secs(60) }).unwrap();
     let id = Id::new("a");
     let live = || {
-        let observed = exec.observe(&[Expect { id: &id, digest: None, fields: None }]);
+        let observed = exec.observe(&[Expect { id: &id, digest: None, fields: None, ignore: &[] }]);
         assert_eq!(observed.failure, None);
         (observed.get(&id).unwrap().clone(), observed.anchor)
     };
@@ -274,6 +276,7 @@ fn the_documented_example_works() {
         force: false,
         replace: false,
         reclaims: Vec::new(),
+        ignore: Vec::new(),
     };
     let Outcome::Done(Live::Here(one)) = exec.write(&create) else { panic!("it was not created") };
     assert_eq!(Some(one.digest), content_digest(b"one", false));

@@ -46,7 +46,7 @@ pub(super) async fn reclaim(
 }
 
 /// Reads an object if it still is at a version.
-async fn as_it_was(shared: &Shared, wanted: &Wanted, version: &Version) -> Option<Object> {
+pub(super) async fn as_it_was(shared: &Shared, wanted: &Wanted, version: &Version) -> Option<Object> {
     let (uid, revision) = read_version(version)?;
     let object = get(shared, &wanted.kind, &wanted.namespace, &wanted.name).await.ok()??;
     (object.uid() == uid && object.revision() == revision).then_some(object)

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Answer, Asks, Lost, Request, escaped};
 use super::discovery::Kind;
-use super::object::{MANAGER, PART_OF, read_version};
+use super::ignore::Ignored;
+use super::object::{MANAGER, Object, PART_OF, read_version};
 use super::{Known, Shared};
 use crate::core::resource::Version;
 use std::sync::Arc;
@@ -77,6 +78,13 @@ impl Wanted {
         let labels = labels.as_object_mut().ok_or_else(|| invalid("its labels are no mapping"))?;
         labels.insert(PART_OF.to_owned(), (&*shared.set.id).into());
         Ok(Self { kind: served, namespace, name, object })
+    }
+
+    /// Returns the same without what is ignored and somebody else owns of the object that is there.
+    pub(super) fn leaving(&self, ignored: &Ignored, there: &Object) -> Self {
+        let mut left = self.clone();
+        ignored.leave(&mut left.object, there);
+        left
     }
 
     /// Makes the request; `expected` is what must be there: nothing, if it is absent.

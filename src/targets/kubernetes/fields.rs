@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::ignore::Ignored;
 use super::object::{MANAGER, Manager, Object};
 use super::project::Item;
 use crate::core::resource::{Fields, Hand, Leftover, Owner};
@@ -36,8 +37,8 @@ fn read(spelt: &str, api_version: &str) -> Option<Value> {
 }
 
 /// Returns what of an object was ours before, is not now, and is still there, with whoever owns it. What somebody keeps
-/// things of his own in is his.
-pub(super) fn left_over(object: &Object, before: &Fields) -> Vec<Leftover> {
+/// things of his own in is his; what is ignored is nobody's news.
+pub(super) fn left_over(object: &Object, before: &Fields, ignored: &Ignored) -> Vec<Leftover> {
     let Some(ours) = object.ours() else { return Vec::new() };
     let mut places = BTreeSet::new();
     if let Some(owned) = read(&before.owned, ours.api_version) {
@@ -52,7 +53,7 @@ pub(super) fn left_over(object: &Object, before: &Fields) -> Vec<Leftover> {
             top.push(place);
         }
     }
-    let left = top.into_iter().filter_map(|place| {
+    let left = top.into_iter().filter(|place| !ignored.has(&object.0, place)).filter_map(|place| {
         let owners = owners(object, &place)?;
         Some(Leftover { path: pointer(&place).into(), owners })
     });
@@ -267,7 +268,7 @@ mod tests {
     }
 
     fn told(object: &Object, before: &Fields) -> Vec<(String, Vec<Hand>)> {
-        let left = left_over(object, before).into_iter();
+        let left = left_over(object, before, &Ignored::default()).into_iter();
         left.map(|left| (left.path.to_string(), left.owners.iter().map(|owner| owner.hand).collect())).collect()
     }
 
@@ -293,7 +294,7 @@ mod tests {
         assert_eq!(paths, ["/spec/b", "/spec/list/k:{\"name\":\"y\"}"]);
         // In another version of the kind the fields may be others.
         let elsewhere = Fields { owned: format!("v2 {old}").into(), left: Vec::new() };
-        assert!(left_over(&it, &elsewhere).is_empty());
+        assert!(left_over(&it, &elsewhere, &Ignored::default()).is_empty());
     }
 
     #[test]
@@ -302,7 +303,7 @@ mod tests {
         let theirs = json!({"f:metadata": {"f:annotations": {".": {}, "f:revision": {}}}});
         let it = Object(json!({"metadata": {"annotations": {"revision": "1"}, "labels": {"b": "1"},
             "managedFields": [entry(MANAGER, "Apply", json!({"f:data": {}})), entry("controller", "Update", theirs)]}}));
-        assert!(left_over(&it, &before(&old, &[])).is_empty());
+        assert!(left_over(&it, &before(&old, &[]), &Ignored::default()).is_empty());
     }
 
     #[test]

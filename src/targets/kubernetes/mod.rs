@@ -6,6 +6,7 @@
 //! - `client`, `retry`, `status`: requests as bytes, what is asked again, and what a failure means.
 //! - `discovery`, `key`, `list`: which kinds there are, how objects are named and listed.
 //! - `object`, `project`, `fields`, `health`: one object: who owns what, its live digest, what is left over, whether it works.
+//! - `ignore`: what of one object is no drift, and is left to whoever else owns it.
 //! - `observe`: everything that is expected; `rehearse`, `dependants` and `owned`: what operations would do.
 //! - `apply`, `adopt`, `write`: one write with its precondition.
 //! - `set`, `anchor`: the set that our objects form, and the anchor in its parent.
@@ -21,6 +22,7 @@ mod discovery;
 mod examine;
 mod fields;
 mod health;
+mod ignore;
 mod key;
 mod list;
 mod object;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::discovery::Kind;
+use super::ignore::Ignored;
 use super::{Words, fields, health, project};
 use crate::core::resource::{Digest, Fields, Here, Live, Nature, Touch, Version};
 use crate::manifest::{self, Side};
@@ -119,12 +120,14 @@ impl Object {
         self.managers().find(Manager::is_ours)
     }
 
-    /// Returns the live digest: of what is ours, or of everything while nothing is.
-    pub(super) fn digest(&self) -> Digest {
-        match self.ours() {
-            Some(ours) => project::digest(self.uid(), &self.0, ours.fields),
-            None => project::foreign_digest(self.uid(), &self.0),
-        }
+    /// Returns the live digest: of what is ours, or of everything while nothing is; without what is ignored.
+    pub(super) fn digest(&self, ignored: &Ignored) -> Digest {
+        let whole = ignored.cut_out(&self.0);
+        let digest = match self.ours() {
+            Some(ours) => project::digest(self.uid(), &whole, &ignored.cut_out_of(ours.fields, &self.0)),
+            None => project::foreign_digest(self.uid(), &whole),
+        };
+        ignored.mark(digest)
     }
 
     /// Tells whether an entry is what `kubectl apply` left, which an adoption takes over.
@@ -141,7 +144,7 @@ impl Object {
     }
 
     /// Says who touched it since we did: a person before anybody else, for what a person does makes controllers write too.
-    pub(super) fn touch(&self) -> Touch {
+    pub(super) fn touch(&self, ignored: &Ignored) -> Touch {
         if manifest::holds(&self.0) {
             return Touch { by: Some("a hold mark".into()), interactive: true, at: None };
         }
@@ -151,7 +154,13 @@ impl Object {
             (Some(theirs), Some(ours)) => theirs >= ours,
             _ => manager.is_interactive(),
         };
+        // Whoever owns nothing but what is ignored did not touch it.
+        let touches = |manager: &Manager<'_>| {
+            let fields = ignored.cut_out_of(manager.fields, &self.0);
+            fields.as_object().is_none_or(|fields| !fields.is_empty())
+        };
         let others = self.managers().filter(|manager| !manager.is_ours() && manager.subresource != "status");
+        let others = others.filter(touches);
         let last = others.filter(since).max_by_key(|manager| (manager.is_interactive(), manager.when()));
         last.map_or_else(Touch::default, |manager| Touch {
             by: Some(manager.name.into()),
@@ -161,22 +170,22 @@ impl Object {
     }
 
     /// Returns its state for core; `before` says what was ours of it.
-    pub(super) fn live(&self, before: Option<&Fields>, words: &Words) -> Live {
+    pub(super) fn live(&self, before: Option<&Fields>, ignored: &Ignored, words: &Words) -> Live {
         if self.is_leaving() {
             return Live::Leaving;
         }
         let (health, _) = health::of(&self.0);
-        let leftover = before.map_or_else(Vec::new, |before| fields::left_over(self, before));
+        let leftover = before.map_or_else(Vec::new, |before| fields::left_over(self, before, ignored));
         let left = leftover.iter().map(|left| left.path.clone()).collect();
         let spelt = self.ours().and_then(|ours| fields::spell(&ours));
         Live::Here(Here {
             fields: spelt.map(|owned| Arc::new(Fields { owned: words.get(owned), left })),
             leftover: leftover.into(),
-            digest: self.digest(),
+            digest: self.digest(ignored),
             version: self.version(),
             nature: Arc::new(self.nature()),
             health,
-            touch: self.touch(),
+            touch: self.touch(ignored),
             dependants: 0,
         })
     }

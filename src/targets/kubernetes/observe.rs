@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::client::{Asks, Request};
 use super::discovery::{Found, Kind};
+use super::ignore::Ignored;
 use super::key::Key;
 use super::list::{Head, Listed, Unlisted, Which, list};
 use super::object::Object;
@@ -42,11 +43,19 @@ pub(super) struct Seen {
     pub(super) adoptable: bool,
     /// What was ours of it before, as far as that is known.
     before: Option<Arc<Fields>>,
+    /// What of it is ignored.
+    ignored: Ignored,
 }
 
 impl Seen {
     /// Notes what was seen of an object; `before` says what was ours of it.
-    pub(super) fn of(shared: &Shared, object: &Object, kind: &Arc<Kind>, before: Option<&Arc<Fields>>) -> Self {
+    pub(super) fn of(
+        shared: &Shared,
+        object: &Object,
+        kind: &Arc<Kind>,
+        before: Option<&Arc<Fields>>,
+        ignored: Ignored,
+    ) -> Self {
         let applied = object.ours().map_or("", |ours| ours.api_version);
         let applied_at = applied.rsplit_once('/').map_or(applied, |(_, version)| version);
         Self {
@@ -54,12 +63,20 @@ impl Seen {
             uid: object.uid().into(),
             revision: object.revision().into(),
             applied_at: applied_at.into(),
-            live: object.live(before.map(|before| &**before), &shared.words),
+            live: object.live(before.map(|before| &**before), &ignored, &shared.words),
             pulse: object.pulse(),
             labelled: object.label(super::object::PART_OF) == Some(&*shared.set.id),
             adoptable: object.is_adoptable(),
             before: before.cloned(),
+            ignored,
         }
+    }
+}
+
+impl Seen {
+    /// Notes what was seen of the same object, read in another way.
+    fn again(&self, shared: &Shared, object: &Object, kind: &Arc<Kind>) -> Self {
+        Self::of(shared, object, kind, self.before.as_ref(), self.ignored.clone())
     }
 }
 
@@ -239,10 +256,12 @@ impl Expected<'_> {
             .into_iter()
             .map(|(place, name, expect)| async move { (expect, get(shared, &self.kind, place, name).await) });
         let got: Vec<_> = futures::stream::iter(gets).buffer_unordered(AT_ONCE).collect().await;
-        for (Expect { id, fields, .. }, got) in got {
+        for (Expect { id, fields, ignore, .. }, got) in got {
             let id = (*id).clone();
             match got {
-                Ok(Some(object)) => rows.seen.push((id, Seen::of(shared, &object, &self.kind, *fields))),
+                Ok(Some(object)) => {
+                    rows.seen.push((id, Seen::of(shared, &object, &self.kind, *fields, Ignored::of(ignore))))
+                }
                 Ok(None) => rows.rest.push((id, Live::Gone)),
                 Err(why) => rows.rest.push((id, Live::Unread(why.into()))),
             }
@@ -258,8 +277,10 @@ impl Expected<'_> {
             let Some(kind) = known.discovery.find_at(&self.kind.group, &seen.applied_at, &self.kind.kind) else {
                 continue;
             };
-            let as_before =
-                |known: &Seen| known.kind == kind && known.revision == seen.revision && known.before == seen.before;
+            let as_before = |known: &Seen| {
+                let of_it = known.before == seen.before && known.ignored == seen.ignored;
+                known.kind == kind && known.revision == seen.revision && of_it
+            };
             if known.seen(id).is_some_and(as_before) {
                 *seen = known.seen(id).expect("it was just found").clone();
                 continue;
@@ -267,7 +288,7 @@ impl Expected<'_> {
             let Some(key) = Key::parse(id) else { continue };
             let place = shared.namespace_of(&kind, key.namespace);
             match get(shared, &kind, place, key.name).await {
-                Ok(Some(object)) => *seen = Seen::of(shared, &object, &kind, seen.before.clone().as_ref()),
+                Ok(Some(object)) => *seen = seen.again(shared, &object, &kind),
                 Ok(None) => seen.live = Live::Gone,
                 Err(why) => seen.live = Live::Unread(why.into()),
             }
@@ -288,18 +309,20 @@ impl Expected<'_> {
 
     fn take(&self, shared: &Shared, known: &Known, item: &RawValue) -> Result<Option<(Id, Seen)>, String> {
         let Head { metadata } = Head::parse(item.get().as_bytes())?;
-        let Some(Expect { id, fields, .. }) = self.objects.get(&(&*metadata.namespace, &*metadata.name)) else {
+        let Some(Expect { id, fields, ignore, .. }) = self.objects.get(&(&*metadata.namespace, &*metadata.name)) else {
             return Ok(None);
         };
+        let ignored = Ignored::of(ignore);
         let as_before = |seen: &&Seen| {
             *seen.uid == *metadata.uid
                 && *seen.revision == *metadata.resource_version
                 && seen.kind == self.kind
                 && seen.before.as_ref() == *fields
+                && seen.ignored == ignored
         };
         let seen = match known.seen(id).filter(as_before) {
             Some(seen) => seen.clone(),
-            None => Seen::of(shared, &Object::parse(item.get().as_bytes(), &self.kind)?, &self.kind, *fields),
+            None => Seen::of(shared, &Object::parse(item.get().as_bytes(), &self.kind)?, &self.kind, *fields, ignored),
         };
         Ok(Some(((*id).clone(), seen)))
     }

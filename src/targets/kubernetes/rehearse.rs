@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::apply::{Unfit, Wanted};
 use super::client::{Asks, Request, escaped};
 use super::fields::{self, Place};
+use super::ignore::Ignored;
 use super::key::Key;
 use super::object::{MANAGER, Object, PART_OF, read_version, shared};
 use super::observe::{AT_ONCE, get};
@@ -46,11 +47,19 @@ pub(super) struct Asked {
     to: Option<Digest>,
     /// Of the same version the same is left over.
     reclaims: bool,
+    ignore: Vec<Arc<str>>,
 }
 
 impl Asked {
     pub(super) fn of(op: &Op) -> Self {
-        Self { of: Of::of(op), force: op.force, from: op.from.clone(), to: op.to, reclaims: !op.reclaims.is_empty() }
+        Self {
+            of: Of::of(op),
+            force: op.force,
+            from: op.from.clone(),
+            to: op.to,
+            reclaims: !op.reclaims.is_empty(),
+            ignore: op.ignore.clone(),
+        }
     }
 }
 
@@ -283,7 +292,8 @@ async fn change(
         Ok(None) => return (Rehearsal::Unread("it went since it was observed".into()), None),
         Err(why) => return (Rehearsal::Unread(shared(why)), None),
     };
-    if !is_as_observed(wanted, &before, digest, version) {
+    let ignored = Ignored::of(&op.ignore);
+    if !is_as_observed(wanted, &before, &ignored, digest, version) {
         return (Rehearsal::Unread("it changed since it was observed".into()), None);
     }
     if let Some(other) = before.label(PART_OF).filter(|other| *other != &*shared_.set.id)
@@ -295,6 +305,7 @@ async fn change(
     if !op.reclaims.is_empty() {
         return reclaim(shared_, wanted, op, &before).await;
     }
+    let wanted = &wanted.leaving(&ignored, &before);
     let only = super::object::spell_version(before.uid(), "");
     let answer = match read(&shared_.client, &wanted.request(Asks::Rehearse, Some(&only), op.force)).await {
         Ok(answer) => answer,
@@ -306,14 +317,14 @@ async fn change(
         Err(status) => {
             let answer = not_taken(&status, &before);
             let shown = match answer {
-                Rehearsal::Owned { .. } => forced(shared_, wanted, &only, &before).await,
+                Rehearsal::Owned { .. } => forced(shared_, wanted, &only, &before, &ignored).await,
                 _ => None,
             };
             return (answer, shown);
         }
     };
-    let answer = compared(&before, &after);
-    (answer, Some(show(&before, &after)))
+    let answer = compared(&before, &after, &ignored);
+    (answer, Some(show(&before, &after, &ignored)))
 }
 
 /// Tries to take away what is left over. What comes back as it was is a default, or somebody puts it there: it would be there
@@ -351,23 +362,34 @@ async fn reclaim(shared_: &Shared, wanted: &Wanted, op: &Op, before: &Object) ->
 }
 
 /// Tells whether an object still is the one that was observed.
-fn is_as_observed(wanted: &Wanted, before: &Object, digest: &Digest, version: &Version) -> bool {
+fn is_as_observed(wanted: &Wanted, before: &Object, ignored: &Ignored, digest: &Digest, version: &Version) -> bool {
     let uid = read_version(version).map_or("", |(uid, _)| uid);
     // In another version than that of our entry the digest is another one; the uid and the dry-run tell enough then.
     let comparable = before.ours().is_none_or(|ours| ours.api_version == wanted.kind.api_version());
-    before.uid() == uid && !before.is_leaving() && !(comparable && before.digest() != *digest)
+    before.uid() == uid && !before.is_leaving() && !(comparable && before.digest(ignored) != *digest)
 }
 
 /// Tries what an approval of a conflict would do, to show it.
-async fn forced(shared_: &Shared, wanted: &Wanted, only: &Version, before: &Object) -> Option<Shown> {
+async fn forced(
+    shared_: &Shared,
+    wanted: &Wanted,
+    only: &Version,
+    before: &Object,
+    ignored: &Ignored,
+) -> Option<Shown> {
     let answer = read(&shared_.client, &wanted.request(Asks::Rehearse, Some(only), true)).await.ok()?;
     let after = Object::parse(&answer.ok().ok()?, &wanted.kind).ok()?;
-    Some(show(before, &after))
+    Some(show(before, &after, ignored))
+}
+
+/// Returns which fields are ours of an object, ignored ones apart; null if nothing is.
+fn ours(object: &Object, ignored: &Ignored) -> Value {
+    object.ours().map_or(Value::Null, |ours| ignored.cut_out_of(ours.fields, &object.0).into_owned())
 }
 
 /// Shows an object before and after, at what is ours on either side.
-fn show(before: &Object, after: &Object) -> Shown {
-    let fields = |object: &Object| object.ours().map_or(Value::Null, |ours| ours.fields.clone());
+fn show(before: &Object, after: &Object, ignored: &Ignored) -> Shown {
+    let fields = |object: &Object| ours(object, ignored);
     let (old, new) = (fields(before), fields(after));
     let shown = |object: &Object| {
         let mut shown = cut(&object.0, &new);
@@ -378,12 +400,16 @@ fn show(before: &Object, after: &Object) -> Shown {
     (shown(before), shown(after))
 }
 
-/// Says what a dry-run would change, at what is ours before or after it, and of who owns what.
-fn compared(before: &Object, after: &Object) -> Rehearsal {
-    let fields = |object: &Object| object.ours().map_or(Value::Null, |ours| ours.fields.clone());
-    let (old, new) = (fields(before), fields(after));
-    let same = |fields: &Value| fields.is_null() || projection(&before.0, fields) == projection(&after.0, fields);
-    match same(&old) && same(&new) {
+/// Says what a dry-run would change, at what is ours before or after it, and of who owns what. What is ignored counts where
+/// it was applied: nobody else owns it.
+fn compared(before: &Object, after: &Object, ignored: &Ignored) -> Rehearsal {
+    let (old, new) = (ours(before, ignored), ours(after, ignored));
+    let applied = after.ours().map_or(&Value::Null, |ours| ours.fields);
+    let same = |fields: &Value, before: &Value, after: &Value| {
+        fields.is_null() || projection(before, fields) == projection(after, fields)
+    };
+    let held = same(&old, &ignored.cut_out(&before.0), &ignored.cut_out(&after.0));
+    match held && same(applied, &before.0, &after.0) {
         true if old == new && !old.is_null() => Rehearsal::Agrees,
         true => Rehearsal::Joins,
         false => Rehearsal::Fits,

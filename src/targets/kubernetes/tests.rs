@@ -97,7 +97,8 @@ impl Fake {
 
     fn look(&self, names: &[&str]) -> Observed {
         let ids: Vec<Id> = names.iter().map(|name| Id::new(format!("/ConfigMap/default/{name}"))).collect();
-        let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None, fields: None }).collect();
+        let expect: Vec<Expect<'_>> =
+            ids.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }).collect();
         self.target.observe(&expect)
     }
 

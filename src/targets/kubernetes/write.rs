@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::apply::{Unfit, Wanted, send};
 use super::client::{Answer, Asks, Lost, Request};
 use super::discovery::{Found, Kind};
+use super::ignore::Ignored;
 use super::key::Key;
 use super::object::{Object, read_version, shared, spell_version};
 use super::observe::{Seen, get};
@@ -65,7 +66,7 @@ async fn try_write(shared_: &Shared, known: &mut Known, op: &WriteOp) -> Result<
         return Err(Undone::Refused("it is holdfast's own".into()));
     }
     match (op.verb, &op.expected, &op.content) {
-        (Verb::Delete, Some(expected), None) => delete(shared_, known, &key, expected).await,
+        (Verb::Delete, Some(expected), None) => delete(shared_, known, &key, op, expected).await,
         (Verb::Create, None, Some(Content::File { bytes, .. })) => write_wanted(shared_, known, op, bytes, None).await,
         (Verb::Update, Some(expected), Some(Content::File { bytes, .. })) => {
             write_wanted(shared_, known, op, bytes, Some(expected)).await
@@ -96,7 +97,8 @@ async fn write_wanted(
             update(shared_, &wanted, expected, op, adoptable).await?
         }
     };
-    let seen = Seen::of(shared_, &object, &wanted.kind, before.as_ref().filter(|_| !op.replace));
+    let seen =
+        Seen::of(shared_, &object, &wanted.kind, before.as_ref().filter(|_| !op.replace), Ignored::of(&op.ignore));
     shared_.board.wrote(&seen);
     Ok(seen.live)
 }
@@ -140,7 +142,7 @@ async fn update(
     for tried in 1..=TRIES {
         match update_at(shared_, wanted, version.clone(), op, adoptable).await {
             Err(Undone::Moved(why)) if tried < TRIES => {
-                version = still(shared_, wanted, &digest, &version).await.ok_or(Undone::Moved(why))?;
+                version = still(shared_, wanted, op, &digest, &version).await.ok_or(Undone::Moved(why))?;
             }
             other => return other,
         }
@@ -157,6 +159,15 @@ async fn update_at(
     op: &WriteOp,
     adoptable: bool,
 ) -> Result<Object, Undone> {
+    let ignored = Ignored::of(&op.ignore);
+    let left = match op.ignore.is_empty() {
+        true => None,
+        false => match adopt::as_it_was(shared_, wanted, &version).await {
+            Some(there) => Some(wanted.leaving(&ignored, &there)),
+            None => return Err(Undone::Moved("it changed since it was observed".into())),
+        },
+    };
+    let wanted = left.as_ref().unwrap_or(wanted);
     if adoptable && let Some(taken) = adopt::take_over(shared_, wanted, &version).await? {
         version = taken;
     }
@@ -168,10 +179,11 @@ async fn update_at(
 }
 
 /// Returns the version at which an object still is what was judged, if it is.
-async fn still(shared_: &Shared, wanted: &Wanted, digest: &Digest, version: &Version) -> Option<Version> {
+async fn still(shared_: &Shared, wanted: &Wanted, op: &WriteOp, digest: &Digest, version: &Version) -> Option<Version> {
     let now = get(shared_, &wanted.kind, &wanted.namespace, &wanted.name).await.ok()??;
     let (uid, revision) = read_version(version)?;
-    let same = now.uid() == uid && now.revision() != revision && !now.is_leaving() && now.digest() == *digest;
+    let moved = now.uid() == uid && now.revision() != revision && !now.is_leaving();
+    let same = moved && now.digest(&Ignored::of(&op.ignore)) == *digest;
     same.then(|| now.version())
 }
 
@@ -198,6 +210,7 @@ async fn delete(
     shared_: &Shared,
     known: &mut Known,
     key: &Key<'_>,
+    op: &WriteOp,
     expected: &(Digest, Version),
 ) -> Result<Live, Undone> {
     let kind = match known.discovery.find(key.group, key.kind) {
@@ -215,7 +228,7 @@ async fn delete(
                     return Err(Undone::Moved(why));
                 };
                 let uid = read_version(&version).map_or("", |(uid, _)| uid);
-                if now.uid() != uid || now.is_leaving() || now.digest() != digest {
+                if now.uid() != uid || now.is_leaving() || now.digest(&Ignored::of(&op.ignore)) != digest {
                     return Err(Undone::Moved(why));
                 }
                 version = now.version();

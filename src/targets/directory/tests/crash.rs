@@ -142,6 +142,7 @@ fn assert_converges(fixture: &Fixture, when: &str) {
                 force: false,
                 replace: false,
                 reclaims: Vec::new(),
+                ignore: Vec::new(),
             }),
             other => panic!("{when}: {other:?}"),
         }

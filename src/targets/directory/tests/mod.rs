@@ -96,6 +96,7 @@ impl Fixture {
             force: false,
             replace: false,
             reclaims: Vec::new(),
+            ignore: Vec::new(),
         }
     }
 
@@ -108,6 +109,7 @@ impl Fixture {
             force: false,
             replace: false,
             reclaims: Vec::new(),
+            ignore: Vec::new(),
         }
     }
 
@@ -131,7 +133,7 @@ impl Fixture {
 
 fn observe(directory: &Directory, ids: &[&str]) -> Observed {
     let ids: Vec<Id> = ids.iter().map(|id| Id::new(*id)).collect();
-    let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None, fields: None }).collect();
+    let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }).collect();
     directory.observe(&expect, &mut StatCache::new(), Timestamp::now())
 }
 
@@ -152,6 +154,7 @@ fn create(id: &str, content: Content) -> WriteOp {
         force: false,
         replace: false,
         reclaims: Vec::new(),
+        ignore: Vec::new(),
     }
 }
 

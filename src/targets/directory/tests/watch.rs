@@ -71,7 +71,7 @@ fn without_watches() {
     // All else works as ever.
     let (id, expect) = (Id::new("a"), None);
     let observed = fixture.directory().observe(
-        &[Expect { id: &id, fields: None, digest: expect }],
+        &[Expect { id: &id, fields: None, ignore: &[], digest: expect }],
         &mut StatCache::new(),
         Timestamp::now(),
     );

@@ -125,6 +125,7 @@ fn nothing_is_written_through_a_link() {
         force: false,
         replace: false,
         reclaims: Vec::new(),
+        ignore: Vec::new(),
     };
     assert_refused(&fixture.write(&delete), "not followed");
     for id in ["../outside/new", "/tmp/new", "out/../../new", ".holdfast", "d/.holdfast-tmp-x"] {
