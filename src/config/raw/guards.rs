@@ -232,7 +232,7 @@ pub struct RawIgnore {
     pub kind: Option<String>,
     /// A glob over resources.
     pub resource: Option<String>,
-    /// JSON pointers; absent: the whole resource.
+    /// JSON pointers, into a list by number, `key=value` or `*`; absent: the whole resource. A file has no paths inside.
     pub paths: Option<Vec<String>>,
 }
 
