@@ -40,6 +40,8 @@ pub fn compare_and_judge() -> Vec<Row> {
             health: Health::Healthy,
             touch: Touch::default(),
             dependants: 0,
+            fields: None,
+            leftover: Box::default(),
         };
         seen.push((id.clone(), Live::Here(here)));
         let accepted = Accepted {

@@ -40,7 +40,7 @@ impl Step<'_> {
                 wanted.parse() == Ok(*at)
                     || wanted.split_once('=').is_some_and(|(key, value)| match item.get(key) {
                         Some(Value::String(text)) => text == value,
-                        Some(other) => other.to_string() == value,
+                        Some(other) => serde_json::to_string(other).is_ok_and(|text| text == value),
                         None => false,
                     })
             }
