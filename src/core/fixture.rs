@@ -75,6 +75,8 @@ pub(super) struct World {
     pub(super) ill: Vec<String>,
     /// What is left over of resources.
     pub(super) leftover: BTreeMap<String, Vec<Leftover>>,
+    /// Whether the target also lists what nobody declared, as an exclusive one does.
+    pub(super) lists_all: bool,
     /// What the target says of operations that are only tried.
     pub(super) rehearsals: Rehearsals,
     pub(super) journal: Vec<Fact>,
@@ -97,6 +99,7 @@ impl World {
             unread: Vec::new(),
             ill: Vec::new(),
             leftover: BTreeMap::new(),
+            lists_all: false,
             rehearsals: Rehearsals::new(),
             journal: Vec::new(),
             wrote: Vec::new(),
@@ -143,7 +146,8 @@ impl World {
         let mut seen: BTreeMap<Id, Live> = BTreeMap::new();
         let known = self.state.resources.keys().map(Id::as_str);
         let wanted = self.range.iter().flat_map(|(_, files)| files.keys().map(String::as_str));
-        for id in known.chain(wanted) {
+        let others = self.live.keys().filter(|_| self.lists_all).map(String::as_str);
+        for id in known.chain(wanted).chain(others) {
             let folder = Nature { identity: Some("folder".into()), ..Nature::default() };
             let folder = self.is_folder(id).then_some((200, folder.into()));
             let there = self.live.get(id).map(|value| (*value, nature(id))).or(folder);

@@ -1,13 +1,15 @@
 //! What holds of any desired, accepted and observed state, and of any guards.
 
+use std::time::Duration;
+
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 
-use super::culprit;
-use super::fixture::{Files, World, changes, digest};
+use super::culprit::{self, WantChange};
+use super::fixture::{Files, World, changes, desired, digest};
 use super::guards::{Groups, Growth, Guards, Limit, Mode};
 use super::op::{Op, Verb};
-use super::plan::{Details, Plan, excludes};
+use super::plan::{Details, Magnitude, Plan, excludes};
 use super::resource::Id;
 use super::state::Purpose;
 
@@ -152,6 +154,17 @@ proptest! {
     }
 
     #[test]
+    fn what_no_commit_changed_is_no_operation(old in states(), new in states()) {
+        let changed = changes(&old, &new);
+        let (old, new) = (desired(&old), desired(&new));
+        let same = new.wants().iter().filter(|want| old.get(&want.id) == Some(*want));
+        let same = same.map(|want| WantChange { id: want.id.clone(), old: Some(want.clone()), new: Some(want.clone()) });
+        let all: Vec<WantChange> = changed.iter().cloned().chain(same).collect();
+        let plan = |changes: &[WantChange]| culprit::plan(changes, &Details::new(), &unguarded());
+        prop_assert_eq!(plan(&all), plan(&changed));
+    }
+
+    #[test]
     fn a_plan_leads_to_what_is_desired_and_touches_nothing_else(old in states(), new in states()) {
         let world = world(&old, &new);
         let mut live = world.live.clone();
@@ -161,6 +174,20 @@ proptest! {
         prop_assert_eq!(&live, &new);
         let unchanged = |op: &&Op| old.get(op.id.as_str()) == new.get(op.id.as_str());
         prop_assert!(!plan.ops.iter().any(|op| unchanged(&op)));
+    }
+
+    #[test]
+    fn what_nobody_declared_is_not_promoted_and_stays_where_it_is_spared(old in states(), new in states()) {
+        let mut world = world(&old, &new);
+        world.lists_all = true;
+        prop_assert!(!world.promotion().ops.iter().any(|op| op.id.as_str() == "foreign"));
+        world.guards.spare_undeclared = true;
+        world.guards.drift.grace = Duration::ZERO;
+        for _ in 0..40 {
+            let _ = world.cycle();
+        }
+        prop_assert_eq!(world.live.remove("foreign"), Some(9));
+        prop_assert_eq!(world.live, new);
     }
 
     #[test]
@@ -176,7 +203,9 @@ proptest! {
         (old, new) in (states(), states()),
         seed in any::<prop::sample::Index>(),
     ) {
-        let ops = culprit::plan(&changes(&old, &new), &Details::new(), &unguarded()).ops;
+        // As they were found: what a plan holds is paired already.
+        let world = world(&old, &new);
+        let ops = world.compare(world.tip()).promote;
         let mut turned = ops.clone();
         if !turned.is_empty() {
             turned.rotate_left(seed.index(ops.len()));
@@ -186,6 +215,17 @@ proptest! {
         prop_assert_eq!(a.magnitude, b.magnitude);
         prop_assert_eq!((a.digest, a.change), (b.digest, b.change));
         prop_assert_eq!(a.ops, b.ops);
+    }
+
+    #[test]
+    fn a_sum_does_not_depend_on_the_order(old in states(), new in states(), seed in any::<prop::sample::Index>()) {
+        let mut ops = world(&old, &new).promotion().ops;
+        let sum = Magnitude::of(&ops);
+        ops.reverse();
+        prop_assert_eq!(Magnitude::of(&ops), sum);
+        let by = if ops.is_empty() { 0 } else { seed.index(ops.len()) };
+        ops.rotate_left(by);
+        prop_assert_eq!(Magnitude::of(&ops), sum);
     }
 
     #[test]
