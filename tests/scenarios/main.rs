@@ -59,4 +59,5 @@ mod s14_state;
 mod s15_loosened;
 mod s16_health;
 mod s17_fleet;
+mod unwatched;
 mod webhooks;

@@ -128,6 +128,12 @@ fn explain(error: &notify::Error) -> Arc<str> {
             "the system's limit of watches is reached: raise fs.inotify.max_user_watches, or rely on the interval"
                 .into()
         }
+        // The kernel has one code for both limits, and says no more than "too many open files".
+        ErrorKind::Io(ref error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            "no inotify instance is left: raise fs.inotify.max_user_instances (or this process's limit of open files), or \
+             rely on the interval"
+                .into()
+        }
         _ => error.to_string().into(),
     }
 }

@@ -56,6 +56,7 @@ pub struct World {
     pub config: Config,
     raw: Option<String>,
     powerless: bool,
+    inotify: Option<&'static str>,
 }
 
 /// The durable things of a world as they were, outside it.
@@ -79,7 +80,7 @@ impl World {
         fs::create_dir(dir.path().join("roots")).expect("the folder of roots is made");
         fs::write(dir.path().join("allowed_signers"), keys::allowed_signers()).expect("the signers are written");
         let config = Config::new(dir.path());
-        Self { dir, repo, clock, config, raw: None, powerless: false }
+        Self { dir, repo, clock, config, raw: None, powerless: false, inotify: None }
     }
 
     /// Adds an application of this repository with a directory of its own; `bob` and `carol` may approve.
@@ -138,6 +139,17 @@ impl World {
     /// Lets the controller run without the right to pass over permissions, as it would for anybody but root.
     pub fn without_privilege(&mut self) {
         self.powerless = true;
+    }
+
+    /// Lets the controller run where one limit of inotify, `watches` or `instances`, is zero; tells whether this machine lets
+    /// it. The limit is that of a user namespace, so that nobody else feels it.
+    pub fn without_inotify(&mut self, limit: &'static str) -> bool {
+        self.inotify = Some(limit);
+        let able = self.bare(&["--version"]);
+        if able.code != Some(0) {
+            eprintln!("skipped: this machine lets nobody make a user namespace: {able:?}");
+        }
+        able.code == Some(0)
     }
 
     /// Reads an application's directory.

@@ -95,6 +95,11 @@ impl World {
             let mut command = Command::new("setpriv");
             command.arg("--bounding-set=-dac_override,-dac_read_search").arg(binary);
             command
+        } else if let Some(limit) = self.inotify {
+            let script = format!("echo 0 > /proc/sys/user/max_inotify_{limit} || exit 99; exec \"$0\" \"$@\"");
+            let mut command = Command::new("unshare");
+            command.args(["-Ur", "sh", "-c", &script, binary]);
+            command
         } else {
             Command::new(binary)
         };
