@@ -48,19 +48,25 @@ fn assert_bears(trouble: &str, why: &[&str]) {
     let accepted = world.repo.head();
     world.repo.change("", 0..2, "omega");
     world.repo.publish("what does not arrive");
+    assert_kept(&world, &accepted, why);
+    fs::remove_file(&file).expect("the trouble ends");
+    world.converge("web");
+    world.assert_converged("web");
+}
+
+/// Asserts that what cannot be fetched is told for one of these reasons, and that what was accepted is kept and healed.
+#[track_caller]
+fn assert_kept(world: &World, accepted: &str, why: &[&str]) {
     world.remove_live("web", "f005.conf");
     world.counted_cycle();
     let status = world.assert_latch("web", "RENDER", &["fetch"]);
     let latch = status.latch("RENDER").expect("it was just asserted").to_string();
     assert!(why.iter().any(|why| latch.contains(why)), "none of {why:?} is told: {latch}");
-    assert_eq!(status.converged(), Some(accepted.as_str()));
+    assert_eq!(status.converged(), Some(accepted));
     assert!(status.latch("FAILURE").is_none(), "a fetch is no failed write");
     world.counted_cycle();
     assert_eq!(world.live("web", "f005.conf"), content(5, "alpha"), "healing stopped");
     assert_eq!(world.live("web", "f000.conf"), content(0, "alpha"));
-    fs::remove_file(&file).expect("the trouble ends");
-    world.converge("web");
-    world.assert_converged("web");
 }
 
 #[test]
@@ -86,6 +92,26 @@ fn a_pack_that_is_cut_off_changes_nothing() {
 #[test]
 fn a_pack_of_garbage_changes_nothing() {
     assert_bears("garbage", &["pack"]);
+}
+
+#[test]
+fn an_object_that_unfolds_beyond_the_limit_changes_nothing() {
+    let world = World::new();
+    world.repo.fill("", 0..12);
+    let accepted = world.baseline();
+    // Zeros: a pack of some hundred kilobytes.
+    let large = fs::File::create(world.repo.work.join("large.bin")).expect("the file is made");
+    large.set_len((256 << 20) + 1).expect("the file grows");
+    world.repo.change("", 0..2, "omega");
+    world.repo.publish("a disk image");
+    assert_kept(&world, &accepted, &["the object is larger than 268435456 bytes"]);
+    // A revert would leave it in the history.
+    world.repo.git(&["reset", "-q", "--hard", &accepted]);
+    world.repo.change("", 0..2, "omega");
+    world.repo.commit("without it").by("alice");
+    world.repo.force_push();
+    world.converge("web");
+    world.assert_converged("web");
 }
 
 #[test]
