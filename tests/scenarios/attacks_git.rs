@@ -267,7 +267,7 @@ fn a_submodule_of_that_name_freezes() {
     world.repo.git_as("alice", &["commit", "-q", "-m", "a freeze of another kind"]);
     world.repo.push();
     world.counted_cycle();
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.assert_reports_but_does_not_heal("web", "f003.conf");
 }
 
@@ -279,16 +279,16 @@ fn rewriting_history_does_not_thaw() {
     world.repo.commit("stop").unsigned_by("mallory");
     world.repo.push();
     world.counted_cycle();
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     // Back to before it, and on from there with a signed commit that never knew of it.
     world.repo.git(&["reset", "-q", "--hard", &base]);
     world.repo.force_push();
     world.counted_cycle();
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.repo.change("", 0..1, "omega");
     world.repo.publish("as if nothing had been");
     world.assert_reports_but_does_not_heal("web", "f003.conf");
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     // The way back: freeze again, and take it away in a verified commit.
     world.repo.write("FREEZE", "reason: incident\n");
     world.repo.publish("so that it can be lifted");

@@ -129,7 +129,7 @@ fn assert_nothing_read(world: &World, why: &str) {
     world.repo.publish("something to write");
     world.counted_cycles(2);
     assert_eq!(state(world), before, "written unread");
-    let status = world.assert_latch("web", "OBSERVATION", &[]);
+    let status = world.assert_latch("web", "OBSERVATION", &["observation"]);
     let latch = status.latch("OBSERVATION").expect("it was just asserted").to_string();
     assert!(latch.contains(why), "{why:?} is not told: {latch}");
     assert_eq!(status.number("/drift/missing"), 0, "what was not read is not missing: {:#}", status.at("/drift"));
@@ -289,7 +289,7 @@ fn exec_s_many_deletions_are_held_whole() {
     let before = state(&world);
     world.counted_cycles(3);
     assert_eq!(state(&world), before);
-    world.assert_latch("web", "PLAN", &[]);
+    world.assert_latch("web", "PLAN", &["delete_halt"]);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn exec_s_word_on_dependants_protection_and_replacement_counts() {
     world.repo.publish("one deletion that takes a hundred along");
     world.counted_cycles(3);
     assert_eq!(state(&world), before);
-    world.assert_latch("web", "PLAN", &[]);
+    world.assert_latch("web", "PLAN", &["delete_halt"]);
     assert!(world.status_text().contains("101"), "{}", world.status_text());
 }
 
@@ -336,7 +336,7 @@ fn exec_s_resources_that_turn_unhealthy_stop_the_rollout() {
     world.counted_cycle();
     let changed = held(&world).values().filter(|text| text.contains("omega")).count();
     assert_eq!(changed, 1, "it went on");
-    world.assert_latch("web", "HEALTH", &[]);
+    world.assert_latch("web", "HEALTH", &["health"]);
 }
 
 #[test]
@@ -370,6 +370,6 @@ fn exec_s_program_that_is_not_there_is_told() {
     let before = state(&world);
     world.counted_cycle();
     assert_eq!(state(&world), before);
-    let status = world.assert_latch("web", "OBSERVATION", &[]);
+    let status = world.assert_latch("web", "OBSERVATION", &["observation"]);
     assert!(status.latch("OBSERVATION").is_some_and(|latch| latch.to_string().contains("could not be started")));
 }

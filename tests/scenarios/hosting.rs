@@ -332,7 +332,7 @@ fn a_freeze_that_is_committed_on_the_service_s_page_freezes_and_is_told_on_pull_
     says(&only(&gitea, number, "**holdfast** ·"), &["nothing is frozen ✓"]);
     gitea.write("bob", "FREEZE", "reason: the pager rings\n");
     world.counted_cycle();
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.counted_cycle();
     says(&only(&gitea, number, "**holdfast** ·"), &["`web` is held by FREEZE now", "the pager rings"]);
     assert!(gitea.issues().is_empty(), "a freeze is somebody's wish: {:?}", gitea.issues());

@@ -12,7 +12,7 @@ fn k8s_a_server_that_does_not_answer_is_no_observation_and_is_caught_up_with() {
     place.config_map("c000", "two").repo.publish("a change");
     place.cluster.kill(Part::Api);
     place.counted_cycles(2);
-    let status = place.assert_latch("web", "OBSERVATION", &[]);
+    let status = place.assert_latch("web", "OBSERVATION", &["observation"]);
     assert_eq!(status.number("/drift/missing"), 0, "what was not read is not missing");
     assert!(!status.writes("promotion") && !status.writes("healing"));
     let doctor = place.holdfast(&["doctor"]).exits(1);
@@ -104,7 +104,7 @@ fn k8s_a_group_that_does_not_answer_is_unread_and_the_others_go_on() {
     place.repo.publish("an object of the group");
     place.api().delete(&place.path("c003"));
     place.counted_cycles(2);
-    let status = place.assert_latch("web", "OBSERVATION", &[]);
+    let status = place.assert_latch("web", "OBSERVATION", &["observation"]);
     assert!(status.latch("OBSERVATION").unwrap().to_string().contains("not available now"), "{:#}", status.0);
     assert_eq!(place.held()["c003"], "one", "what can be read is healed");
     // Without the group it is a kind that nobody knows, which is another matter.

@@ -48,7 +48,7 @@ fn k8s_s10_an_unsigned_freeze_that_is_pushed_is_seen_by_the_next_look_at_the_tip
     assert!((2..12).contains(&written), "{written} of twelve");
     place.counted_cycles(2);
     assert_eq!(changed(&place), written, "written while frozen");
-    let status = place.assert_latch("web", "FREEZE", &[]);
+    let status = place.assert_latch("web", "FREEZE", &["freeze"]);
     assert!(status.latch("FREEZE").unwrap().to_string().contains("an incident"), "{:#}", status.0);
     assert!(place.status_text().contains("FREEZE"));
 }

@@ -48,7 +48,7 @@ fn k8s_s01_a_source_path_that_is_gone_deletes_nothing_and_what_does_not_parse_is
     place.repo.publish("a typing error");
     place.api().delete(&place.path("c5"));
     place.counted_cycles(2);
-    place.assert_latch("web", "RENDER", &[]);
+    place.assert_latch("web", "RENDER", &["render"]);
     assert_eq!(place.held()["c5"], "one", "healing stopped");
     assert_ne!(place.repo.head(), good);
 }
@@ -147,7 +147,7 @@ fn k8s_s04_a_list_that_is_refused_is_no_observation() {
     place.repo.remove("s0.yaml");
     place.config_map("c003", "two").repo.publish("touch both kinds");
     place.counted_cycles(2);
-    let status = place.assert_latch("web", "OBSERVATION", &[]);
+    let status = place.assert_latch("web", "OBSERVATION", &["observation"]);
     assert!(status.latch("OBSERVATION").unwrap().to_string().contains("forbidden"), "{:#}", status.0);
     assert_eq!(status.number("/drift/missing"), 0, "what was not read is not missing: {:#}", status.at("/drift"));
     assert_eq!(place.versions(&secrets), before, "written unread");
@@ -183,13 +183,13 @@ fn k8s_s10_a_freeze_stops_everything_but_looking_and_an_unsigned_removal_does_no
     place.api().merge(&place.path("c002"), "some-operator", &json!({"data": {"value": "theirs"}}));
     place.advance(40);
     assert_untouched(&place, 2);
-    let status = place.assert_latch("web", "FREEZE", &[]);
+    let status = place.assert_latch("web", "FREEZE", &["freeze"]);
     assert_eq!(status.number("/drift/changed"), 1, "drift is not told while frozen");
     place.repo.remove("FREEZE");
     place.repo.commit("go on").unsigned_by("mallory");
     place.repo.push();
     assert_untouched(&place, 2);
-    place.assert_latch("web", "FREEZE", &[]);
+    place.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn k8s_s10_a_freeze_in_the_middle_of_an_apply_stops_it_at_the_next_object() {
     });
     let written = two();
     assert!((3..12).contains(&written), "{written} of twelve");
-    place.assert_latch("web", "FREEZE", &[]);
+    place.assert_latch("web", "FREEZE", &["freeze"]);
     assert_untouched(&place, 2);
 }
 
@@ -329,7 +329,7 @@ fn k8s_s16_what_turns_unhealthy_stops_the_rollout_and_the_revert_returns_at_once
     place.counted_cycles(2);
     let grown: Vec<Value> = (0..20).map(size).filter(|size| *size == 2).collect();
     assert_eq!(grown.len(), 3, "batches of one and two, then it is stalled");
-    let status = place.assert_latch("web", "HEALTH", &[]);
+    let status = place.assert_latch("web", "HEALTH", &["health"]);
     assert!(status.latch("HEALTH").unwrap().to_string().contains("no room"), "{:#}", status.0);
     place.api().merge(&path(2), "controller", &json!({"status": null}));
     let head = place.repo.head();

@@ -50,7 +50,7 @@ fn assert_no_observation(outage: Outage) {
     place.config_map("c000", "two").repo.publish("a change");
     outage.begin(&place.cluster);
     place.counted_cycle();
-    let status = place.assert_latch("web", "OBSERVATION", &[]);
+    let status = place.assert_latch("web", "OBSERVATION", &["observation"]);
     assert_eq!(status.number("/drift/missing"), 0, "what was not read is not missing");
     assert!(!status.writes("promotion") && !status.writes("healing"));
     outage.end(&place.cluster);
@@ -207,7 +207,7 @@ fn k8s_a_list_whose_token_expires_on_the_way_is_begun_anew_and_one_that_is_cut_i
     });
     place.config_map("c001", "two").drop_maps(7..8).repo.publish("a change and a deletion");
     place.counted_cycle();
-    let status = place.assert_latch("web", "OBSERVATION", &[]);
+    let status = place.assert_latch("web", "OBSERVATION", &["observation"]);
     assert!(status.latch("OBSERVATION").unwrap().to_string().contains("broke off"), "{:#}", status.0);
     assert_eq!(status.number("/drift/missing"), 0, "what was not read is not missing");
     assert_eq!(place.versions(&format!("/api/v1/namespaces/{}/configmaps", place.namespace)), versions);
@@ -233,7 +233,7 @@ fn k8s_one_group_that_fails_is_unread_and_the_others_are_healed() {
         place.api().delete(&lease);
         place.api().delete(&place.path("c003"));
         place.counted_cycle();
-        let status = place.assert_latch("web", "OBSERVATION", &[]);
+        let status = place.assert_latch("web", "OBSERVATION", &["observation"]);
         assert!(status.latch("OBSERVATION").unwrap().to_string().contains(&code.to_string()), "{:#}", status.0);
         assert_eq!(place.held()["c003"], "one", "what can be read is healed");
         assert!(place.api().get(&lease).is_none(), "written unread");

@@ -207,7 +207,7 @@ fn s18_reanchoring_survives_a_kill_in_the_cycle_after_it() {
     world.baseline();
     std::fs::remove_dir_all(world.dir().join("state")).expect("the state is removed");
     world.counted_cycle();
-    world.assert_latch("web", "STATE", &[]);
+    world.assert_latch("web", "STATE", &["anchor"]);
     world.holdfast(&["reanchor", "web", &world.repo.head(), "--reason", "looked at it"]).ok();
     Brink::new(world).each(0, 1, |world, before, step| {
         world.counted_cycles(4);

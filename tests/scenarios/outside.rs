@@ -99,7 +99,7 @@ fn a_freeze_of_all_is_lifted_by_a_thaw_of_all() {
     controller.until_status("the freeze", "web", |status| status.latch("FREEZE").is_some());
     let answer = call(port, TOKEN, "/api/v1/thaw", "{\"applications\":[\"web\"]}").expect("it answers");
     assert!(answer.status == 200 && answer.body.contains("--all"), "it does not say what is left: {answer:?}");
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     rejected(call(port, TOKEN, "/api/v1/freeze", "{\"applications\":[\"nobody\"]}"));
     accepted(call(port, TOKEN, "/api/v1/thaw", "{\"all\":true}"));
     controller.until_status("the thaw", "web", |status| status.latch("FREEZE").is_none());

@@ -132,7 +132,7 @@ fn assert_render_held(world: &World, broken: &str, named: &str) {
     let before = world.tree("web");
     world.counted_cycles(2);
     world.assert_unchanged("web", &before);
-    let status = world.assert_latch("web", "RENDER", &[]);
+    let status = world.assert_latch("web", "RENDER", &["render"]);
     assert!(!status.writes("promotion") && status.writes("healing"));
     assert!(status.latch("RENDER").is_some_and(|latch| latch.to_string().contains(named)), "{named} is not named");
     assert!(status.latch("PLAN").is_none(), "what does not render must not be judged as a deletion");

@@ -23,7 +23,7 @@ fn s04_a_folder_that_refuses_to_be_read_is_neither_missing_nor_drifted() {
     world.repo.publish("change what cannot be seen");
     world.with_mode(&shut, 0o000, || {
         world.counted_cycles(3);
-        let status = world.assert_latch("web", "OBSERVATION", &[]);
+        let status = world.assert_latch("web", "OBSERVATION", &["observation"]);
         assert_eq!(status.number("/drift/missing"), 0, "what was not read is not missing: {:#}", status.at("/drift"));
         assert_eq!(status.at("/lastCycle/complete"), false);
         assert!(status.latch("OBSERVATION").is_some_and(|latch| latch.to_string().contains("shut")), "it is not named");
@@ -39,18 +39,18 @@ fn s04_three_complete_observations_clear_it_and_not_two() {
     let world = two_folders();
     let shut = world.root("web").join("shut");
     world.with_mode(&shut, 0o000, || world.counted_cycle());
-    world.assert_latch("web", "OBSERVATION", &[]);
+    world.assert_latch("web", "OBSERVATION", &["observation"]);
     // Something to heal in the folder shows when writing begins again.
     world.remove_live("web", "shut/f007.conf");
     world.counted_cycle();
-    world.assert_latch("web", "OBSERVATION", &[]);
+    world.assert_latch("web", "OBSERVATION", &["observation"]);
     // Wakes between counted cycles count for nothing.
     world.cycle();
     world.cycle();
     world.cycle();
-    world.assert_latch("web", "OBSERVATION", &[]);
+    world.assert_latch("web", "OBSERVATION", &["observation"]);
     world.counted_cycle();
-    world.assert_latch("web", "OBSERVATION", &[]);
+    world.assert_latch("web", "OBSERVATION", &["observation"]);
     assert!(!world.exists("web", "shut/f007.conf"), "written while OBSERVATION withheld it");
     world.counted_cycles(2);
     world.assert_no_latch("web", "OBSERVATION");

@@ -25,7 +25,7 @@ fn s06_twenty_commits_of_two_per_cent_within_an_hour_halt() {
     }
     assert_eq!(halted_at, Some(5), "the sixth commit is the one that crosses ten deletions in an hour");
     assert_eq!(changes(&before, &world.tree("web")).deleted.len(), 10);
-    world.assert_latch("web", "PLAN", &[]);
+    world.assert_latch("web", "PLAN", &["window"]);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn s06_at_the_limit_once_an_hour_the_day_s_window_halts() {
     // Time never clears it; a revert does.
     world.clock.advance(4 * HOUR);
     world.counted_cycles(2);
-    world.assert_latch("web", "PLAN", &[]);
+    world.assert_latch("web", "PLAN", &["window"]);
     let held = world.repo.head();
     world.repo.revert(&held, "alice");
     world.repo.push();
@@ -80,7 +80,9 @@ fn s06_changes_have_a_window_of_an_hour() {
         10,
         "twenty changes in an hour, the limit is fifteen"
     );
-    world.assert_latch("web", "PLAN", &["window"]);
+    let status = world.assert_latch("web", "PLAN", &["window"]);
+    let reason = status.reason("PLAN", "window");
+    assert_eq!((&reason["observed"], &reason["limit"]), (&20.into(), &15.into()), "{reason:#}");
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn s07_a_replayed_push_does_not_thaw() {
     accepted(github_push(port, SECRET, "before, under another name", &before));
     controller.until("a cycle", || cycles(port).filter(|now| *now > count));
     quiet(&mut controller, port);
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 /// Sends a signed freeze, dated by the world's clock and an offset.
@@ -178,7 +178,7 @@ fn s07_the_freeze_secret_freezes_and_nothing_else() {
     }
     let wrong = [("Authorization", "Bearer another-token")];
     rejected(request(port, "POST", "/api/v1/thaw", &wrong, thaw));
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 
     let bearer = format!("Bearer {TOKEN}");
     accepted(request(port, "POST", "/api/v1/thaw", &[("Authorization", &bearer)], thaw));

@@ -16,10 +16,16 @@ fn two_states() -> (World, String, String) {
 /// Asserts HISTORY with nothing written, and healing to the accepted state.
 #[track_caller]
 fn assert_history(world: &World, verified: &str) {
+    assert_history_for(world, verified, "history");
+}
+
+/// As [`assert_history`], for another reason.
+#[track_caller]
+fn assert_history_for(world: &World, verified: &str, code: &str) {
     let before = world.tree("web");
     world.counted_cycles(3);
     world.assert_unchanged("web", &before);
-    let status = world.assert_latch("web", "HISTORY", &[]);
+    let status = world.assert_latch("web", "HISTORY", &[code]);
     assert!(!status.writes("promotion") && status.writes("healing"));
     assert_eq!(status.text("/source/verified"), verified);
     assert_eq!(status.converged(), Some(verified));
@@ -39,7 +45,7 @@ fn s08_a_force_push_to_an_older_signed_commit_is_held() {
     world.repo.write("other.conf", "upstream = beta\n");
     world.repo.publish("go on from the older one");
     world.counted_cycles(2);
-    world.assert_latch("web", "HISTORY", &[]);
+    world.assert_latch("web", "HISTORY", &["history"]);
 
     world.repo.git(&["reset", "-q", "--hard", &second]);
     world.repo.change("", 4..5, "omega");
@@ -87,7 +93,7 @@ fn s08_another_branch_is_held() {
     world.repo.change("", 5..6, "omega");
     world.repo.publish("a release");
     world.app("web").branch = "release".to_owned();
-    assert_history(&world, &second);
+    assert_history_for(&world, &second, "configuration");
 }
 
 #[test]
@@ -96,7 +102,7 @@ fn s08_reanchoring_lets_a_rewritten_history_go_on_and_begins_by_observing() {
     world.repo.git(&["reset", "-q", "--hard", &first]);
     world.repo.force_push();
     world.counted_cycle();
-    world.assert_latch("web", "HISTORY", &[]);
+    world.assert_latch("web", "HISTORY", &["history"]);
     let before = world.tree("web");
 
     world.holdfast(&["reanchor", "web", &first]).refused();

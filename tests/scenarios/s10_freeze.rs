@@ -19,7 +19,7 @@ fn freeze(world: &World, text: &str) {
     world.repo.commit("stop").unsigned_by("mallory");
     world.repo.push();
     world.counted_cycle();
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn s10_an_unsigned_freeze_in_the_middle_of_an_apply_stops_it_at_the_next_resourc
     assert_eq!(world.calls("hook.sh"), 2, "a batch was written after the freeze");
     let changed = changes(&before, &world.tree("web"));
     assert_eq!((changed.total(), changed.updated.len()), (3, 3), "it did not stop at the next resource: {changed:?}");
-    let status = world.assert_latch("web", "FREEZE", &[]);
+    let status = world.assert_latch("web", "FREEZE", &["freeze"]);
     assert!(!status.writes("promotion") && !status.writes("healing"));
 
     let frozen = world.tree("web");
@@ -58,7 +58,7 @@ fn s10_a_file_in_the_state_directory_stops_an_apply_at_the_next_resource() {
     let before = world.tree("web");
     world.counted_cycle();
     assert_eq!(changes(&before, &world.tree("web")).total(), 3, "it did not stop at the next resource");
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn s10_the_command_stops_an_apply_at_the_next_resource() {
     let before = world.tree("web");
     world.counted_cycle();
     assert_eq!(changes(&before, &world.tree("web")).total(), 3, "it did not stop at the next resource");
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.assert_printed(&["pager"]);
 }
 
@@ -89,7 +89,7 @@ fn s10_every_spelling_of_the_file_freezes_and_none_is_rendered() {
         world.repo.change("", 0..1, "omega");
         world.repo.publish("stop");
         world.counted_cycles(2);
-        world.assert_latch("web", "FREEZE", &[]);
+        world.assert_latch("web", "FREEZE", &["freeze"]);
         world.assert_unchanged("web", &before);
         world.repo.remove(name);
         world.repo.publish("go");
@@ -104,7 +104,7 @@ fn s10_a_folder_of_that_name_freezes() {
     world.repo.write("FREEZE/why.txt", "a folder\n");
     world.repo.publish("stop");
     world.counted_cycles(2);
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     assert!(!world.exists("web", "FREEZE/why.txt"), "a freeze was rendered");
 }
 
@@ -116,7 +116,7 @@ fn s10_an_unsigned_removal_does_not_thaw() {
     world.repo.commit("go on").unsigned_by("mallory");
     world.repo.push();
     world.counted_cycles(2);
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.assert_reports_but_does_not_heal("web", "f003.conf");
 }
 
@@ -129,7 +129,7 @@ fn s10_an_unsigned_narrowing_does_not_thaw() {
         world.repo.commit("only db").unsigned_by("mallory");
         world.repo.push();
         world.counted_cycles(2);
-        world.assert_latch("web", "FREEZE", &[]);
+        world.assert_latch("web", "FREEZE", &["freeze"]);
         world.assert_reports_but_does_not_heal("web", "f003.conf");
     }
 }
@@ -196,7 +196,7 @@ fn s10_an_expiry_goes_through_a_new_plan_and_every_halt() {
     let before = world.tree("web");
     world.advance(50);
     world.counted_cycle();
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.advance(12);
     world.counted_cycles(3);
     world.assert_no_latch("web", "FREEZE");
@@ -211,7 +211,7 @@ fn s10_a_clock_that_jumps_forward_expires_no_freeze() {
     freeze(&world, &format!("until: {until}\n"));
     world.clock.jump(7200);
     world.counted_cycles(2);
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn s10_a_scope_freezes_those_that_it_names() {
     world.repo.write("FREEZE", "scope: [\"d*\"]\nreason: schema\n");
     world.repo.publish("freeze the databases");
     world.counted_cycle();
-    world.assert_latch("db", "FREEZE", &[]);
+    world.assert_latch("db", "FREEZE", &["freeze"]);
     world.assert_no_latch("web", "FREEZE");
     world.assert_heals("web", "f001.conf");
 
@@ -252,7 +252,7 @@ fn s10_a_scope_freezes_those_that_it_names() {
     world.repo.commit("and this one").unsigned_by("mallory");
     world.repo.push();
     world.counted_cycle();
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn s10_the_command_freezes_and_thaws_without_a_running_controller() {
     let world = world();
     world.holdfast(&["freeze", "web"]).refused();
     world.holdfast(&["freeze", "web", "--reason", "maintenance of the rack"]).ok();
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.assert_printed(&["maintenance of the rack"]);
     world.assert_reports_but_does_not_heal("web", "f003.conf");
     world.holdfast(&["thaw", "web", "--reason", "done"]).ok();
@@ -277,7 +277,7 @@ fn s10_freezing_all_works_with_everything_else_down() {
     fs::rename(&world.repo.origin, world.dir().join("away.git")).expect("the origin is moved");
     world.holdfast(&["freeze", "--all", "--reason", "everything is down"]).ok();
     world.assert_reports_but_does_not_heal("web", "f003.conf");
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.holdfast(&["thaw", "--all", "--reason", "up again"]).ok();
     world.counted_cycles(2);
     assert!(world.exists("web", "f003.conf"), "healing needs no reachable repository");
@@ -289,7 +289,7 @@ fn s10_a_thaw_by_command_does_not_lift_a_committed_freeze() {
     freeze(&world, "reason: incident\n");
     let _ = world.holdfast(&["thaw", "web", "--reason", "impatience"]);
     world.assert_reports_but_does_not_heal("web", "f003.conf");
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn s10_a_file_in_the_state_directory_freezes_while_it_is_there() {
     let world = world();
     fs::write(world.dir().join("state/FREEZE"), "").expect("the file is written");
     world.assert_reports_but_does_not_heal("web", "f003.conf");
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn s10_a_repository_that_cannot_be_read_keeps_the_last_known_freeze() {
     freeze(&world, "reason: incident\n");
     fs::rename(&world.repo.origin, world.dir().join("away.git")).expect("the origin is moved");
     world.assert_reports_but_does_not_heal("web", "f003.conf");
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn s10_a_freeze_holds_even_on_a_tip_that_is_halted() {
     world.counted_cycle();
     world.assert_latch("web", "PLAN", &["delete_halt"]);
     freeze(&world, "");
-    let status = world.assert_latch("web", "PLAN", &[]);
+    let status = world.assert_latch("web", "PLAN", &["delete_halt"]);
     assert!(!status.writes("healing"), "a freeze stops healing too");
 }
 
@@ -331,6 +331,6 @@ fn s10_an_unsigned_commit_that_freezes_and_changes_more_still_freezes() {
     let before = world.tree("web");
     world.counted_cycles(2);
     world.assert_unchanged("web", &before);
-    world.assert_latch("web", "FREEZE", &[]);
+    world.assert_latch("web", "FREEZE", &["freeze"]);
     world.assert_latch("web", "SIGNATURE", &["unsigned"]);
 }

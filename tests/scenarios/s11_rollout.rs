@@ -115,7 +115,8 @@ fn s11_an_unwritten_resource_that_moves_cancels_a_rollout() {
     let before = world.tree("web");
     world.counted_cycles(3);
     world.assert_unchanged("web", &before);
-    world.assert_latch("web", "PLAN", &["change_halt"]);
+    let status = world.assert_latch("web", "PLAN", &["change_halt"]);
+    assert!(status.at("/rollout").is_null(), "a cancelled rollout is still shown: {:#}", status.at("/rollout"));
 }
 
 #[test]

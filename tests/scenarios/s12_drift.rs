@@ -256,9 +256,9 @@ fn s12_drift_that_is_held_clears_when_it_is_gone_for_three_cycles() {
         world.edit_live("web", &crate::harness::name(number), &content(number, "alpha"));
     }
     world.counted_cycle();
-    world.assert_latch("web", "DRIFT", &[]);
+    world.assert_latch("web", "DRIFT", &["drift_halt"]);
     world.counted_cycle();
-    world.assert_latch("web", "DRIFT", &[]);
+    world.assert_latch("web", "DRIFT", &["drift_halt"]);
     world.counted_cycle();
     world.assert_no_latch("web", "DRIFT");
 }

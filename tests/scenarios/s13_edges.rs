@@ -59,7 +59,7 @@ fn s13_a_first_sync_of_three_hundred_completes_unattended() {
     world.repo.publish("the first commit");
     world.counted_cycle();
     assert!(world.tree("web").is_empty(), "the first counted cycle only observes");
-    world.assert_latch("web", "OBSERVE", &[]);
+    world.assert_latch("web", "OBSERVE", &["observe_for"]);
     let mut previous = 0;
     for cycle in 0..12 {
         world.counted_cycle();
@@ -326,7 +326,7 @@ fn s13_observing_alone_writes_nothing_ever() {
     world.counted_cycles(4);
     world.assert_unchanged("web", &before);
     assert!(!world.root("web").join(".holdfast").exists(), "even the anchor is a write");
-    let status = world.assert_latch("web", "OBSERVE", &[]);
+    let status = world.assert_latch("web", "OBSERVE", &["mode"]);
     assert_eq!(status.at("/mode"), "observe");
     assert_eq!((status.number("/plan/creates"), status.number("/plan/updates")), (9, 1));
     assert_eq!(status.at("/lastCycle/complete"), true);
@@ -342,7 +342,7 @@ fn s13_observing_first_may_be_asked_to_last_longer() {
     world.advance(60);
     world.counted_cycle();
     assert!(world.tree("web").is_empty(), "written before two hours of observing were over");
-    world.assert_latch("web", "OBSERVE", &[]);
+    world.assert_latch("web", "OBSERVE", &["observe_for"]);
     world.advance(60);
     world.counted_cycles(3);
     world.assert_converged("web");

@@ -21,7 +21,7 @@ fn assert_state(world: &World) {
     let before = world.tree("web");
     world.counted_cycles(3);
     world.assert_unchanged("web", &before);
-    let status = world.assert_latch("web", "STATE", &[]);
+    let status = world.assert_latch("web", "STATE", &["anchor"]);
     assert!(!status.writes("promotion") && !status.writes("healing"));
     world.assert_printed(&["STATE", "reanchor"]);
 }
@@ -88,6 +88,7 @@ fn s14_a_damaged_ledger_is_told_and_kept() {
     let status = world.holdfast(&["status"]);
     let said = ran.stderr + &ran.stdout + &status.stdout + &status.stderr;
     assert!(said.contains("STATE") || said.contains("ledger"), "the damage is not told:\n{said}");
+    world.assert_latch("web", "STATE", &["ledger"]);
     // The evidence is still somewhere.
     let kept =
         walk(&state).iter().any(|file| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"this is no ledger")));
@@ -148,7 +149,7 @@ fn s14_an_unmounted_root_is_not_filled() {
     world.repo.publish("something to promote");
     world.counted_cycles(3);
     assert_eq!(fs::read_dir(&root).expect("the root is readable").count(), 0, "something was written to it");
-    let status = world.assert_latch("web", "STATE", &[]);
+    let status = world.assert_latch("web", "STATE", &["anchor"]);
     assert!(!status.writes("healing"));
     world.assert_printed(&["STATE"]);
 
@@ -181,7 +182,7 @@ fn s14_a_wall_clock_behind_the_ledger_s_is_not_trusted() {
     let before = world.tree("web");
     world.counted_cycles(2);
     world.assert_unchanged("web", &before);
-    world.assert_latch("web", "STATE", &[]);
+    world.assert_latch("web", "STATE", &["clock"]);
     world.assert_printed(&["clock"]);
     world.clock.jump(6 * HOUR);
     world.holdfast(&["reanchor", "web", &world.repo.head(), "--reason", "the clock is right again"]).ok();
@@ -196,7 +197,7 @@ fn s14_another_target_is_not_the_old_one() {
     world.app("web").root = root.clone();
     world.counted_cycles(3);
     assert_eq!(fs::read_dir(&root).expect("the root is readable").count(), 0, "an edited target was written to");
-    world.assert_latch("web", "STATE", &[]);
+    world.assert_latch("web", "STATE", &["configuration"]);
 }
 
 #[test]

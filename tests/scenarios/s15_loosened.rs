@@ -60,7 +60,7 @@ fn s15_an_edited_path_deletes_nothing() {
     world.app("web").path("hosts/other");
     world.counted_cycles(3);
     world.assert_unchanged("web", &before);
-    let status = world.assert_latch("web", "PLAN", &[]);
+    let status = world.assert_latch("web", "PLAN", &["configuration"]);
     let latch = status.latch("PLAN").map(ToString::to_string).unwrap_or_default();
     assert!(latch.contains("configuration"), "the cause is not told: {latch}");
     assert!(status.writes("healing"));
@@ -100,7 +100,7 @@ fn s15_a_mode_of_observe_takes_effect_at_once() {
     let mut world = world();
     world.app("web").mode("observe");
     world.assert_reports_but_does_not_heal("web", "f003.conf");
-    world.assert_latch("web", "OBSERVE", &[]);
+    world.assert_latch("web", "OBSERVE", &["mode"]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn s16_the_third_unhealthy_resource_stops_the_rollout_and_the_revert_returns_at_
     world.counted_cycle();
     let changed = changes(&before, &world.tree("web"));
     assert_eq!(changed.updated.len(), 3, "batches of one and two, then the check fails: {changed:?}");
-    let status = world.assert_latch("web", "HEALTH", &[]);
+    let status = world.assert_latch("web", "HEALTH", &["health"]);
     assert!(!status.writes("promotion") && status.writes("healing"));
     world.assert_printed(&["HEALTH", "web"]);
 
@@ -34,7 +34,7 @@ fn s16_the_third_unhealthy_resource_stops_the_rollout_and_the_revert_returns_at_
     world.advance(120);
     world.counted_cycles(2);
     world.assert_unchanged("web", &sick);
-    world.assert_latch("web", "HEALTH", &[]);
+    world.assert_latch("web", "HEALTH", &["health"]);
 
     let head = world.repo.head();
     world.repo.revert(&head, "alice");
@@ -50,12 +50,12 @@ fn s16_the_third_unhealthy_resource_stops_the_rollout_and_the_revert_returns_at_
 fn s16_healthy_again_is_not_enough_without_an_approval() {
     let world = sickening();
     world.counted_cycles(2);
-    let status = world.assert_latch("web", "HEALTH", &[]);
+    let status = world.assert_latch("web", "HEALTH", &["health"]);
     std::fs::write(world.dir().join("check.sh"), "exit 0\n").expect("the check is mended");
     let sick = world.tree("web");
     world.counted_cycles(3);
     world.assert_unchanged("web", &sick);
-    world.assert_latch("web", "HEALTH", &[]);
+    world.assert_latch("web", "HEALTH", &["health"]);
     let digests = world.status("web").digests_to_approve("HEALTH");
     let digest = digests.first().cloned().unwrap_or_else(|| status.digest());
     world.approve("web", &digest).ok();
@@ -66,20 +66,20 @@ fn s16_healthy_again_is_not_enough_without_an_approval() {
 fn s16_an_approval_is_not_enough_while_it_is_unhealthy() {
     let world = sickening();
     world.counted_cycles(2);
-    let status = world.assert_latch("web", "HEALTH", &[]);
+    let status = world.assert_latch("web", "HEALTH", &["health"]);
     let digest = status.digests_to_approve("HEALTH").first().cloned().unwrap_or_else(|| status.digest());
     let _ = world.approve("web", &digest);
     let sick = world.tree("web");
     world.counted_cycles(2);
     world.assert_unchanged("web", &sick);
-    world.assert_latch("web", "HEALTH", &[]);
+    world.assert_latch("web", "HEALTH", &["health"]);
 }
 
 #[test]
 fn s16_a_new_tip_clears_it_and_begins_small_again() {
     let world = sickening();
     world.counted_cycles(2);
-    world.assert_latch("web", "HEALTH", &[]);
+    world.assert_latch("web", "HEALTH", &["health"]);
     world.repo.change("", 0..10, "gamma");
     world.repo.publish("a better upstream");
     world.converge("web");
