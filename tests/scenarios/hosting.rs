@@ -192,6 +192,18 @@ fn a_halt_without_a_pull_request_is_an_issue_that_is_closed_with_it() {
     assert_eq!(gitea.issues().iter().map(|issue| issue.1.as_str()).collect::<Vec<_>>(), ["open", "closed"]);
 }
 
+/// Returns what holdfast said on an issue once it said more than so much: a service under load may need another cycle.
+fn answered(world: &World, gitea: &Gitea, number: u64, told: usize) -> Vec<String> {
+    for _ in 0..5 {
+        world.counted_cycle();
+        let said = gitea.said(number);
+        if said.len() > told {
+            return said;
+        }
+    }
+    gitea.said(number)
+}
+
 #[test]
 fn a_comment_of_a_listed_person_approves_a_halt() {
     let (world, gitea) = hosted();
@@ -212,8 +224,7 @@ fn a_comment_of_a_listed_person_approves_a_halt() {
     ] {
         let told = gitea.said(number).len();
         gitea.comment(who, number, &text);
-        world.counted_cycle();
-        let said = gitea.said(number);
+        let said = answered(&world, &gitea, number, told);
         assert_eq!(said.len(), told + 1, "{who} {text}: {said:#?}");
         says(&said[told], &["**Not approved:**", answer]);
     }
