@@ -8,10 +8,8 @@ use holdfast::core::guards::Guards;
 use holdfast::core::judge::{Inputs, Wanting, judge};
 use holdfast::core::op::Op;
 use holdfast::core::plan::{Details, Plan};
-use holdfast::core::resource::{
-    AnchorSeen, Desired, Digest, Health, Here, Id, Live, Nature, Observed, Touch, Version, Want,
-};
-use holdfast::core::state::{Accepted, Purpose, Resource, State};
+use holdfast::core::resource::{AnchorSeen, Desired, Digest, Health, Here, Id, Live, Nature, Observed, Version, Want};
+use holdfast::core::state::{About, Abouts, Accepted, Purpose, Resource, State};
 
 use super::{Row, median, show, timed};
 
@@ -28,6 +26,7 @@ pub fn compare_and_judge() -> Vec<Row> {
     let mut state = State::default();
     let mut wants = Vec::with_capacity(RESOURCES);
     let mut seen = Vec::with_capacity(RESOURCES);
+    let mut abouts = Abouts::default();
     for number in 0..RESOURCES {
         let id = Id::new(format!("files/{:03}/{number:06}.conf", number / 1_000));
         let (before, nature) = (digest("old", number), Arc::new(Nature::default()));
@@ -38,22 +37,11 @@ pub fn compare_and_judge() -> Vec<Row> {
             version: Version::new("1"),
             nature: nature.clone(),
             health: Health::Healthy,
-            touch: Touch::default(),
-            dependants: 0,
-            fields: None,
-            leftover: Box::default(),
+            more: None,
         };
         seen.push((id.clone(), Live::Here(here)));
-        let accepted = Accepted {
-            desired: before,
-            live: before,
-            commit: old.clone(),
-            origin: None,
-            nature,
-            created: None,
-            rank: 0,
-            fields: None,
-        };
+        let about = About { commit: old.clone(), origin: None, nature, created: None, rank: 0, fields: None };
+        let accepted = Accepted { desired: before, live: before, about: abouts.get(about) };
         state.resources.insert(id, Resource { accepted: Some(Arc::new(accepted)), trouble: None });
     }
     let desired = Desired::new(digest("inputs", 0), wants);

@@ -18,7 +18,7 @@ use crate::core::pace::{self, Next, Settled};
 use crate::core::reason::Reason;
 use crate::core::rehearse::{Key, Rehearsal};
 use crate::core::resource::{Anchor, AnchorSeen, Id, Live};
-use crate::core::state::{Accepted, Latch, LatchName, Purpose, Rollout, Standing, State};
+use crate::core::state::{About, Accepted, Latch, LatchName, Purpose, Rollout, Standing, State};
 use crate::core::weaken::{self, Weakened};
 use crate::core::write::Outcome;
 
@@ -314,19 +314,20 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
         let before = self.state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
         let created = match op.verb {
             Verb::Create if !op.reverts => Some(now),
-            _ => before.and_then(|accepted| accepted.created),
+            _ => before.and_then(|accepted| accepted.about.created),
         };
         let accepted = match (live, &op.source, op.to) {
-            (Live::Here(here), Some(source), Some(to)) => Some(Arc::new(Accepted {
-                desired: to,
-                live: here.digest,
-                commit: source.commit.clone(),
-                origin: source.origin.clone(),
-                nature: op.nature.clone(),
-                created,
-                rank: op.rank,
-                fields: here.fields.clone(),
-            })),
+            (Live::Here(here), Some(source), Some(to)) => {
+                let about = About {
+                    commit: source.commit.clone(),
+                    origin: source.origin.clone(),
+                    nature: op.nature.clone(),
+                    created,
+                    rank: op.rank,
+                    fields: here.fields().cloned(),
+                };
+                Some(Arc::new(Accepted { desired: to, live: here.digest, about: about.into() }))
+            }
             _ => None,
         };
         let rollout = self.state.app.rollouts.get(&self.purpose);

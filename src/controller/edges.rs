@@ -12,6 +12,7 @@ use crate::core::approval::Contributor;
 use crate::core::clock::Reading;
 use crate::core::commit::{Commit, CommitId};
 use crate::core::culprit::WantChange;
+use crate::core::expect::Expect;
 use crate::core::freeze::FreezeState;
 use crate::core::guards::{Guards, TrustPolicy};
 use crate::core::ledger::Fact;
@@ -19,7 +20,7 @@ use crate::core::op::Op;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
 use crate::core::rehearse::Rehearsals;
-use crate::core::resource::{Anchor, AnchorSeen, Desired, Expect, Health, Id, Observed};
+use crate::core::resource::{Anchor, AnchorSeen, Desired, Health, Id, Observed};
 use crate::core::state::{Approval, State};
 use crate::core::write::Outcome;
 

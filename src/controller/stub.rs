@@ -15,13 +15,14 @@ use crate::core::claims::Claims;
 use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
 use crate::core::culprit::WantChange;
+use crate::core::expect::Expect;
 use crate::core::freeze::FreezeState;
 use crate::core::guards::{Guards, Mode, TrustPolicy};
 use crate::core::op::Op;
 use crate::core::plan::Details;
 use crate::core::reason::Reason;
 use crate::core::resource::{
-    Anchor, AnchorSeen, Desired, Digest, Expect, Health, Here, Id, Live, Nature, Observed, Touch, Version, Vitals, Want,
+    Anchor, AnchorSeen, Desired, Digest, Health, Here, Id, Live, Nature, Observed, Version, Vitals, Want,
 };
 use crate::core::state::{Identity, Purpose, State};
 use crate::core::write::Outcome;
@@ -73,10 +74,7 @@ fn here(value: u8) -> Live {
         version: Version::new("v"),
         nature: nature(),
         health: Health::Healthy,
-        touch: Touch::default(),
-        dependants: 0,
-        fields: None,
-        leftover: Box::default(),
+        more: None,
     })
 }
 

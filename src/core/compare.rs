@@ -2,6 +2,7 @@
 //!
 //! Decides per resource what standing it has; whether anything may be written is judged later, over the whole plan.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::guards::Guards;
 use super::leftover::{self, Sorted};
 use super::op::{self, Class as OpClass, Effect, Op, Source, Verb};
 use super::resource::{Desired, Health, Here, Id, Leftover, Live, Nature, Observed, Want};
-use super::state::{Accepted, Resource, State, Trouble};
+use super::state::{About, Abouts, Accepted, Resource, State, Trouble};
 use super::weaken::{self, Weakened};
 
 /// What is compared.
@@ -104,6 +105,7 @@ pub fn compare(view: View<'_>) -> Comparison {
     let mut seen = view.observed.seen.iter().peekable();
     let also = renamed(&view);
     let begun: BTreeSet<&Id> = view.state.to_be_written().collect();
+    let abouts = RefCell::new(Abouts::default());
     loop {
         let next = [
             wants.peek().copied().map(|want| &want.id),
@@ -114,7 +116,8 @@ pub fn compare(view: View<'_>) -> Comparison {
         let want = wants.next_if(|want| want.id == *id);
         let resource = known.next_if(|(known, _)| *known == id).map(|(_, resource)| resource);
         let live = seen.next_if(|(seen, _)| seen == id).map(|(_, live)| live);
-        Row { view, begun: &begun, id, want, resource, live, also: also.get(id).copied() }.place(&mut out);
+        Row { view, begun: &begun, abouts: &abouts, id, want, resource, live, also: also.get(id).copied() }
+            .place(&mut out);
     }
     wait_for_conflicts(&mut out);
     out
@@ -148,6 +151,7 @@ struct Row<'a> {
     view: View<'a>,
     /// What a rollout under way writes, whatever this comparison is with.
     begun: &'a BTreeSet<&'a Id>,
+    abouts: &'a RefCell<Abouts>,
     id: &'a Id,
     want: Option<&'a Want>,
     resource: Option<&'a Resource>,
@@ -184,7 +188,7 @@ impl Row<'_> {
         let op = match (self.want, accepted) {
             (Some(want), Some(accepted)) if want.digest != accepted.desired => {
                 let op = self.promotion(want, None, Some(accepted));
-                Op { verb: Verb::Update, effect: op::update_effect(&accepted.nature, &want.nature), ..op }
+                Op { verb: Verb::Update, effect: op::update_effect(&accepted.about.nature, &want.nature), ..op }
             }
             (Some(want), None) => self.promotion(want, None, None),
             (None, Some(accepted)) if self.view.desired.is_some() && self.also.is_none() => Op {
@@ -252,7 +256,7 @@ impl Row<'_> {
             class: Class::Extra,
             live: Some(here.digest),
             since,
-            by: here.touch.by.clone(),
+            by: here.touch().by,
             answer,
             leftover: Vec::new(),
         });
@@ -268,7 +272,7 @@ impl Row<'_> {
         {
             // Somebody, or a commit, brought both together: a promotion has nothing left to write. While it is withheld,
             // this is drift from what was accepted like any other (`GUARDS.md` 6).
-            out.in_place.push(self.in_place(want, here, accepted.created));
+            out.in_place.push(self.in_place(want, here, accepted.about.created));
             if !drifted {
                 return self.undrift(trouble, out);
             }
@@ -321,17 +325,16 @@ impl Row<'_> {
         trouble: Option<&Trouble>,
         out: &mut Comparison,
     ) -> bool {
-        if here.fields != accepted.fields {
+        if here.fields() != accepted.about.fields.as_ref() {
             // Not remembered before, or some of it went since.
-            let noted = Accepted { fields: here.fields.clone(), ..accepted.clone() };
-            out.noted.push((self.id.clone(), Arc::new(noted)));
+            out.noted.push((self.id.clone(), Arc::new(accepted.with_fields(here.fields().cloned()))));
         }
         // What is going to be removed takes it along.
         let removed = self.want.is_none() && self.view.desired.is_some();
-        if here.leftover.is_empty() || removed || drift::ignored(self.id, &self.view.guards.drift) {
+        if here.leftover().is_empty() || removed || drift::ignored(self.id, &self.view.guards.drift) {
             return false;
         }
-        let Sorted { drifts, handed } = leftover::sort(&here.leftover);
+        let Sorted { drifts, handed } = leftover::sort(here.leftover());
         if !handed.is_empty() {
             out.handed.push((self.id.clone(), handed));
         }
@@ -397,17 +400,16 @@ impl Row<'_> {
     }
 
     fn in_place(&self, want: &Want, here: &Here, created: Option<Timestamp>) -> (Id, Arc<Accepted>) {
-        let accepted = Accepted {
-            desired: want.digest,
-            live: here.digest,
+        let about = About {
             commit: self.commit(),
             origin: want.origin.clone(),
             nature: marked(&want.nature, Some(here)),
             created,
             rank: want.rank,
-            fields: here.fields.clone(),
+            fields: here.fields().cloned(),
         };
-        (self.id.clone(), Arc::new(accepted))
+        let about = self.abouts.borrow_mut().get(about);
+        (self.id.clone(), Arc::new(Accepted { desired: want.digest, live: here.digest, about }))
     }
 
     fn promotion(&self, want: &Want, here: Option<&Here>, accepted: Option<&Accepted>) -> Op {
@@ -415,7 +417,7 @@ impl Row<'_> {
             (None, _) => (Verb::Create, Effect::Create, OpClass::Plain),
             (Some(here), None) => (Verb::Update, op::update_effect(&here.nature, &want.nature), OpClass::Adopt),
             (Some(here), Some(accepted)) => {
-                let inert = want.nature.essence.is_some() && want.nature.essence == accepted.nature.essence;
+                let inert = want.nature.essence.is_some() && want.nature.essence == accepted.about.nature.essence;
                 let class = if inert { OpClass::Inert } else { OpClass::Plain };
                 (Verb::Update, op::update_effect(&here.nature, &want.nature), class)
             }
@@ -431,7 +433,7 @@ impl Row<'_> {
             source: Some(Source { commit: self.commit(), origin: want.origin.clone() }),
             nature: self.protected(&want.nature, here),
             force: false,
-            weight: 1 + if effect == Effect::Delete { here.map_or(0, |here| here.dependants) } else { 0 },
+            weight: 1 + if effect == Effect::Delete { here.map_or(0, |here| here.dependants()) } else { 0 },
             rank: want.rank,
             reverts: false,
             unrehearsed: false,
@@ -442,7 +444,7 @@ impl Row<'_> {
     }
 
     fn removal(&self, here: &Here, accepted: Option<&Accepted>, reverts: bool) -> Op {
-        let nature = accepted.map_or(&here.nature, |accepted| &accepted.nature);
+        let nature = accepted.map_or(&here.nature, |accepted| &accepted.about.nature);
         Op {
             id: self.id.clone(),
             verb: Verb::Delete,
@@ -454,8 +456,8 @@ impl Row<'_> {
             source: None,
             nature: self.protected(nature, Some(here)),
             force: reverts,
-            weight: 1 + here.dependants,
-            rank: accepted.map_or(0, |accepted| accepted.rank),
+            weight: 1 + here.dependants(),
+            rank: accepted.map_or(0, |accepted| accepted.about.rank),
             reverts,
             unrehearsed: false,
             reclaims: Vec::new(),
@@ -465,7 +467,7 @@ impl Row<'_> {
     }
 
     fn reversal(&self, accepted: &Accepted, here: Option<&Here>) -> Op {
-        let effect = here.map_or(Effect::Create, |here| op::update_effect(&here.nature, &accepted.nature));
+        let effect = here.map_or(Effect::Create, |here| op::update_effect(&here.nature, &accepted.about.nature));
         Op {
             id: self.id.clone(),
             verb: if here.is_some() { Verb::Update } else { Verb::Create },
@@ -474,11 +476,11 @@ impl Row<'_> {
             from: here.map(|here| (here.digest, here.version.clone())),
             to: Some(accepted.desired),
             was: Some(accepted.desired),
-            source: Some(Source { commit: accepted.commit.clone(), origin: accepted.origin.clone() }),
-            nature: self.protected(&accepted.nature, here),
+            source: Some(Source { commit: accepted.about.commit.clone(), origin: accepted.about.origin.clone() }),
+            nature: self.protected(&accepted.about.nature, here),
             force: true,
             weight: 1,
-            rank: accepted.rank,
+            rank: accepted.about.rank,
             reverts: true,
             unrehearsed: false,
             reclaims: Vec::new(),

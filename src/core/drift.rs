@@ -137,12 +137,12 @@ pub fn classify(
     let routine_at = changed.checked_add(signed(policies.grace)).unwrap_or(now);
     let class = if hold {
         Class::Emergency
-    } else if accepted.nature.access_control {
+    } else if accepted.about.nature.access_control {
         Class::Tamper
     } else {
         match here {
             None => Class::Missing,
-            Some(here) if here.touch.interactive && !weaken::is(Weakened::Emergency) => Class::Emergency,
+            Some(here) if here.touch().interactive && !weaken::is(Weakened::Emergency) => Class::Emergency,
             Some(_) if now < routine_at => Class::Fresh,
             Some(_) => Class::Routine,
         }
@@ -168,13 +168,13 @@ pub fn classify(
             DriftPolicy::Revert => Answer::Revert,
         }
     };
-    let by = here.and_then(|here| here.touch.by.clone());
+    let by = here.and_then(|here| here.touch().by);
     Drift { id: id.clone(), class, live: digest, since, by, answer, leftover: Vec::new() }
 }
 
 /// Returns when a resource was changed, or first seen changed where that is not recorded or lies in the future.
 fn changed_at(here: Option<&Here>, since: Timestamp, now: Timestamp) -> Timestamp {
-    here.and_then(|here| here.touch.at).filter(|at| *at <= now).unwrap_or(since)
+    here.and_then(|here| here.touch().at).filter(|at| *at <= now).unwrap_or(since)
 }
 
 fn signed(duration: std::time::Duration) -> SignedDuration {

@@ -19,9 +19,9 @@ use super::plan::{Details, Plan};
 use super::reason::Reason;
 use super::rehearse::{self, Rehearsals};
 use super::resource::{
-    Desired, Digest, Fields, Health, Here, Id, Leftover, Live, Nature, Observed, Touch, Version, Vitals, Want,
+    Desired, Digest, Fields, Health, Here, Id, Leftover, Live, More, Nature, Observed, Version, Vitals, Want,
 };
-use super::state::{Accepted, Approval, Purpose, State};
+use super::state::{About, Accepted, Approval, Purpose, State};
 
 /// Names a digest after a number.
 pub(super) fn digest(value: u8) -> Digest {
@@ -154,7 +154,8 @@ impl World {
             let leftover = self.leftover.get(id).cloned().unwrap_or_default();
             // As a target does: what was noted, as far as it is there; all of it, where nothing was.
             let accepted = self.state.resources.get(&Id::new(id)).and_then(|resource| resource.accepted.as_deref());
-            let noted = accepted.and_then(|accepted| accepted.fields.as_deref()).map(|fields| fields.left.clone());
+            let noted =
+                accepted.and_then(|accepted| accepted.about.fields.as_deref()).map(|fields| fields.left.clone());
             let leftover: Vec<Leftover> = leftover
                 .into_iter()
                 .filter(|left| noted.as_ref().is_none_or(|noted| noted.contains(&left.path)))
@@ -167,10 +168,7 @@ impl World {
                     version: Version::new("v"),
                     nature,
                     health: if self.ill.iter().any(|ill| ill == id) { Health::Unhealthy } else { Health::Healthy },
-                    touch: Touch::default(),
-                    dependants: 0,
-                    fields,
-                    leftover: leftover.into(),
+                    more: Some(Box::new(More { fields, leftover, ..More::default() })),
                 })
             });
             let unread = self.unread.iter().any(|unread| unread == id);
@@ -352,16 +350,15 @@ impl World {
             None => self.live.remove(&id),
         };
         let accepted = op.to.zip(op.source.as_ref()).map(|(to, source)| {
-            Arc::new(Accepted {
-                desired: to,
-                live: to,
+            let about = About {
                 commit: source.commit.clone(),
                 origin: source.origin.clone(),
                 nature: op.nature.clone(),
                 created: (op.effect == Effect::Create).then(|| self.state.now()),
                 rank: op.rank,
                 fields: None,
-            })
+            };
+            Arc::new(Accepted { desired: to, live: to, about: about.into() })
         });
         let (verb, effect, windowed) = (op.verb, op.effect, purpose == Purpose::Promote);
         let cleared = self.state.app.latches.contains_key(&super::state::LatchName::Failure);

@@ -63,9 +63,9 @@ fn changes(state: &State, desired: &Desired) -> Vec<WantChange> {
         let old = Want {
             id: id.clone(),
             digest: accepted.desired,
-            nature: accepted.nature.clone(),
-            rank: accepted.rank,
-            origin: accepted.origin.clone(),
+            nature: accepted.about.nature.clone(),
+            rank: accepted.about.rank,
+            origin: accepted.about.origin.clone(),
         };
         changes.push(WantChange { id: id.clone(), old: Some(old), new: new.cloned() });
     }

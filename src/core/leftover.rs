@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::drift::{Drift, classify};
 use super::guards::DriftPolicies;
-use super::resource::{Hand, Here, Id, Leftover, Live, Touch};
+use super::resource::{Hand, Here, Id, Leftover, Live, More, Touch};
 use super::state::{Accepted, Trouble};
 
 /// What is left over of one resource, by what becomes of it.
@@ -52,9 +52,10 @@ pub fn drift(
     let owners = || leftover.iter().flat_map(|left| &left.owners);
     let person = owners().find(|owner| owner.hand == Hand::Person);
     let by: Option<Arc<str>> = person.or_else(|| owners().next()).map(|owner| owner.name.clone());
-    let marked = here.touch.interactive && here.touch.at.is_none();
+    let touched = here.touch();
+    let marked = touched.interactive && touched.at.is_none();
     let touch = Touch { by, interactive: person.is_some() || marked, at: None };
-    let live = Live::Here(Here { touch, ..here.clone() });
+    let live = Live::Here(Here { more: Some(Box::new(More { touch, ..More::default() })), ..here.clone() });
     Drift { leftover, ..classify(id, accepted, &live, trouble, policies, now) }
 }
 
@@ -127,7 +128,7 @@ mod tests {
         let _ = world.cycle();
         let fields = |world: &World| {
             let accepted = world.state.resources[&Id::new("f001")].accepted.clone().unwrap();
-            accepted.fields.as_ref().map(|fields| fields.left.clone()).unwrap_or_default()
+            accepted.about.fields.as_ref().map(|fields| fields.left.clone()).unwrap_or_default()
         };
         assert_eq!(fields(&world), ["/stays".into()]);
         world.wait(SignedDuration::from_mins(31));

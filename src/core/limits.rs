@@ -102,7 +102,7 @@ fn percent(limit: Limit) -> String {
 pub fn of_groups(ops: &[Op], state: &State, guards: &Guards) -> Option<Reason> {
     guards.group_halt?;
     let accepted = state.resources.values().filter_map(|resource| resource.accepted.as_deref());
-    of_group_counts(ops, &group_counts(accepted.map(|accepted| accepted.nature.group.as_ref())), guards)
+    of_group_counts(ops, &group_counts(accepted.map(|accepted| accepted.about.nature.group.as_ref())), guards)
 }
 
 /// Counts how many resources each group has.

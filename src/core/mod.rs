@@ -19,6 +19,7 @@ pub mod drift;
 pub mod effect;
 pub mod effect_directory;
 pub mod effect_kubernetes;
+pub mod expect;
 pub mod failing;
 #[cfg(test)]
 mod fixture;

@@ -12,7 +12,7 @@ use super::compare::{Comparison, Conflict};
 use super::drift::Answer;
 use super::op::{Class, Effect, Op, Verb};
 use super::resource::{Fields, Id, Live, Observed, Vitals};
-use super::state::{Accepted, State};
+use super::state::{About, Accepted, State};
 use super::weaken::{self, Weakened};
 
 /// What the target says of one operation that was only tried.
@@ -219,7 +219,7 @@ fn confirm(comparison: &mut Comparison, said: &Rehearsals, observed: &Observed, 
             Some(Rehearsal::Agrees) if !weaken::is(Weakened::Suspects) => {
                 if let (Some(accepted), Some((live, _))) = (accepted(state, &op.id), &op.from) {
                     agreeing.insert(op.id.clone());
-                    let now = Accepted { live: *live, fields: fields(observed, &op.id), ..accepted.clone() };
+                    let now = Accepted { live: *live, ..accepted.with_fields(fields(observed, &op.id)) };
                     comparison.confirmed.push((op.id.clone(), Arc::new(now)));
                 }
             }
@@ -259,14 +259,14 @@ fn forget(comparison: &mut Comparison, op: &Op, goes: &[Arc<str>], state: &State
     }
     let noted = comparison.noted.iter().position(|(id, _)| *id == op.id);
     let now = noted.map(|at| &*comparison.noted[at].1).or_else(|| accepted(state, &op.id));
-    let Some((now, fields)) = now.and_then(|now| Some((now, now.fields.as_deref()?))) else { return };
+    let Some((now, fields)) = now.and_then(|now| Some((now, now.about.fields.as_deref()?))) else { return };
     let stays = |path: &Arc<str>| goes.contains(path) || !op.reclaims.contains(path);
     let left: Vec<Arc<str>> = fields.left.iter().filter(|path| stays(path)).cloned().collect();
     if left == fields.left {
         return;
     }
     let fields = Fields { owned: fields.owned.clone(), left };
-    let now = Arc::new(Accepted { fields: Some(Arc::new(fields)), ..now.clone() });
+    let now = Arc::new(now.with_fields(Some(Arc::new(fields))));
     match (goes.is_empty(), noted) {
         (true, _) => comparison.confirmed.push((op.id.clone(), now)),
         (false, Some(at)) => comparison.noted[at].1 = now,
@@ -280,7 +280,7 @@ fn accepted<'a>(state: &'a State, id: &Id) -> Option<&'a Accepted> {
 
 /// Returns which parts of a resource are ours as it was observed.
 fn fields(observed: &Observed, id: &Id) -> Option<Arc<Fields>> {
-    observed.get(id).and_then(Live::here).and_then(|here| here.fields.clone())
+    observed.get(id).and_then(Live::here).and_then(|here| here.fields().cloned())
 }
 
 /// Takes over what the target already holds.
@@ -289,16 +289,15 @@ fn settle(comparison: &mut Comparison, op: Op, observed: &Observed, state: &Stat
         return comparison.promote.push(op);
     };
     let before = accepted(state, &op.id);
-    let accepted = Accepted {
-        desired: to,
-        live: *live,
+    let about = About {
         commit: source.commit.clone(),
         origin: source.origin.clone(),
         nature: op.nature,
-        created: before.and_then(|accepted| accepted.created),
+        created: before.and_then(|accepted| accepted.about.created),
         rank: op.rank,
         fields: fields(observed, &op.id),
     };
+    let accepted = Accepted { desired: to, live: *live, about: about.into() };
     // What leads back from it would undo what was just taken over.
     if comparison.drift.iter().any(|drift| drift.id == op.id) {
         comparison.settled.insert(op.id.clone());

@@ -310,6 +310,13 @@ pub struct Here {
     pub nature: Arc<Nature>,
     /// Whether it works.
     pub health: Health,
+    /// The rest, where the target has more to tell than the version does: a hundred thousand files have nothing.
+    pub more: Option<Box<More>>,
+}
+
+/// What only some kinds of targets know of a resource that exists.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct More {
     /// Who changed it last.
     pub touch: Touch,
     /// How many resources outside the plan would go with it if it were deleted.
@@ -317,7 +324,32 @@ pub struct Here {
     /// Which parts of it are ours, to be remembered when it is accepted as it is; absent where all of it is.
     pub fields: Option<Arc<Fields>>,
     /// What of `fields.left` is there, and whose it is.
-    pub leftover: Box<[Leftover]>,
+    pub leftover: Vec<Leftover>,
+}
+
+impl Here {
+    /// Returns who changed it last, and when: of a file nobody says who, and its version when.
+    pub fn touch(&self) -> Touch {
+        match &self.more {
+            Some(more) => more.touch.clone(),
+            None => Touch { at: self.version.file().and_then(|mark| mark.changed_at()), ..Touch::default() },
+        }
+    }
+
+    /// Returns how many resources outside the plan would go with it if it were deleted.
+    pub fn dependants(&self) -> u32 {
+        self.more.as_deref().map_or(0, |more| more.dependants)
+    }
+
+    /// Returns which parts of it are ours; absent where all of it is.
+    pub fn fields(&self) -> Option<&Arc<Fields>> {
+        self.more.as_deref()?.fields.as_ref()
+    }
+
+    /// Returns what of `fields().left` is there, and whose it is.
+    pub fn leftover(&self) -> &[Leftover] {
+        self.more.as_deref().map_or(&[], |more| &more.leftover)
+    }
 }
 
 /// What was observed of one resource.
@@ -376,19 +408,6 @@ pub enum AnchorSeen {
     Foreign(Arc<str>),
     /// It could not be read, and why.
     Unread(Arc<str>),
-}
-
-/// One resource that an observation must answer for: everything desired or accepted.
-#[derive(Clone, Copy, Debug)]
-pub struct Expect<'a> {
-    /// Which resource.
-    pub id: &'a Id,
-    /// The accepted live digest, if any. A cache's word that differs from it is not taken: the resource is read again.
-    pub digest: Option<&'a Digest>,
-    /// Which parts of it were ours when it was accepted, if that is known.
-    pub fields: Option<&'a Arc<Fields>>,
-    /// Where inside it drift is ignored, as JSON pointers: no part of its live digest.
-    pub ignore: &'a [Arc<str>],
 }
 
 /// Everything that was observed of a target. Never an error: what failed is [`Live::Unread`] or `failure`.

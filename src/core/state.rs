@@ -18,7 +18,7 @@ use super::highs::Highs;
 use super::op::Verb;
 use super::reason::Reason;
 use super::resource::{Anchor, Digest, Id};
-pub use memory::{Accepted, Breaker, Differing, DriftMark, Hold, Resource, Trouble};
+pub use memory::{About, Abouts, Accepted, Breaker, Differing, DriftMark, Hold, Resource, Trouble};
 pub use rollout::{Batch, OpState, Rollout, RolloutOp, Standing};
 
 /// Everything durable of one application.

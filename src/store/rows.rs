@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::core::commit::CommitId;
 use crate::core::resource::{Digest, Fields, Id, NatureRef, Natures, Vitals, told};
-use crate::core::state::{Accepted, OpState, Purpose, Resource, RolloutOp};
+use crate::core::state::{About, Abouts, Accepted, OpState, Purpose, Resource, RolloutOp};
 
 /// Reads an unsigned number that was stored as SQLite's signed one.
 pub(super) fn uint(stored: i64) -> u64 {
@@ -76,7 +76,8 @@ impl<'c> ResourceWriter<'c> {
             return Ok(());
         };
         // No `..`: what is added to these types must be added here.
-        let Accepted { desired, live, commit, origin, nature, created, rank, fields } = &**accepted;
+        let Accepted { desired, live, about } = &**accepted;
+        let About { commit, origin, nature, created, rank, fields } = &**about;
         let owned = fields.as_deref().map(|Fields { owned, left: _ }| &**owned);
         let remains = fields.as_deref().filter(|fields| !fields.left.is_empty()).map(|fields| to_json(&fields.left));
         let NatureRef { identity, vitals, group, protected, access_control, essence, stem } = nature.borrowed();
@@ -110,6 +111,7 @@ struct Interner {
     all: HashSet<Arc<str>>,
     last: Option<Arc<str>>,
     natures: Natures,
+    abouts: Abouts,
 }
 
 impl Interner {
@@ -178,7 +180,8 @@ fn read_accepted(
             Some(Arc::new(Fields { owned: shared.get(owned), left }))
         }
     };
-    Ok(Some(Accepted { desired, live, commit, origin, nature, created, rank: row.get(6)?, fields }))
+    let about = shared.abouts.get(About { commit, origin, nature, created, rank: row.get(6)?, fields });
+    Ok(Some(Accepted { desired, live, about }))
 }
 
 fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {

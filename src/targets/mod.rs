@@ -37,7 +37,7 @@ use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Id, Observed};
 use crate::core::spelling::file_digest;
 use crate::core::write::{Outcome, WriteOp};
 
-pub use crate::core::resource::Expect;
+pub use crate::core::expect::Expect;
 pub use directory::Recovery;
 pub use wake::WatchState;
 

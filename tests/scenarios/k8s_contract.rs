@@ -68,7 +68,7 @@ impl Bench {
     }
 
     fn look(&mut self) -> Live {
-        let expect = [Expect { id: &self.id, digest: None, fields: None, ignore: &[] }];
+        let expect = [Expect::new(&self.id)];
         let observed = self.target.observe(&expect, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(observed.failure, None);
         observed.get(&self.id).unwrap().clone()

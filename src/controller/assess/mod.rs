@@ -23,6 +23,7 @@ use crate::core::commit::CommitId;
 use crate::core::compare::{Comparison, View, compare};
 use crate::core::culprit::CommitEffect;
 use crate::core::drift::ignored_paths;
+use crate::core::expect::Expect;
 use crate::core::freeze::FreezeState;
 use crate::core::govern::{InForce, govern};
 use crate::core::guards::{DriftPolicies, Guards, TrustPolicy};
@@ -31,7 +32,7 @@ use crate::core::ledger::Fact;
 use crate::core::plan::{Details, Plan};
 use crate::core::reason::Reason;
 use crate::core::rehearse;
-use crate::core::resource::{Desired, Digest, Expect, Live, Observed};
+use crate::core::resource::{Desired, Digest, Live, Observed};
 use crate::core::state::{Governing, Identity, LatchName, Purpose, State};
 use crate::core::weaken::{self, Weakened};
 
@@ -273,21 +274,20 @@ fn observe(read: &mut impl Read, state: &State, rendered: &Rendered, drift: &Dri
     };
     let mut expect = Vec::with_capacity(wants.len().max(state.resources.len()));
     let mut wants = wants.iter().map(|want| &want.id).peekable();
-    let new = |id| Expect { id, digest: None, fields: None, ignore: &[] };
     for (id, resource) in &state.resources {
         let Some(accepted) = resource.accepted.as_deref() else { continue };
         while let Some(want) = wants.next_if(|want| *want < id) {
-            expect.push(new(want));
+            expect.push(Expect::new(want));
         }
         wants.next_if_eq(&id);
-        expect.push(Expect { digest: Some(&accepted.live), fields: accepted.fields.as_ref(), ..new(id) });
+        expect.push(Expect { accepted: Some(accepted), ..Expect::new(id) });
     }
-    expect.extend(wants.map(new));
+    expect.extend(wants.map(Expect::new));
     // What a rollout that leads elsewhere is still to write is looked at all the same.
     let asked = expect.len();
     for id in state.to_be_written() {
         if expect[..asked].binary_search_by(|expect| expect.id.cmp(id)).is_err() {
-            expect.push(new(id));
+            expect.push(Expect::new(id));
         }
     }
     if expect.len() > asked {
@@ -300,7 +300,7 @@ fn observe(read: &mut impl Read, state: &State, rendered: &Rendered, drift: &Dri
         false => Vec::new(),
     };
     for (expect, ignored) in expect.iter_mut().zip(&ignored) {
-        expect.ignore = ignored;
+        expect.ignore = Some(ignored);
     }
     read.observe(&expect)
 }

@@ -127,7 +127,7 @@ fn contributors_alone(
         return Ok(Vec::new());
     }
     let accepted = state.resources.get(&op.id).and_then(|resource| resource.accepted.as_deref());
-    match accepted.map(|accepted| accepted.commit.clone()).or_else(|| state.app.converged.clone()) {
+    match accepted.map(|accepted| accepted.about.commit.clone()).or_else(|| state.app.converged.clone()) {
         Some(base) => read.contributors(&base, reads.tip.as_ref().map_err(Clone::clone)?, &op.id),
         None => {
             let trusted = reads.trusted.as_ref().map_err(Clone::clone)?;

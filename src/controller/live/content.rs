@@ -66,7 +66,7 @@ impl Live {
             let in_sync =
                 accepted.is_some_and(|accepted| op.from.as_ref().is_some_and(|(live, _)| *live == accepted.live));
             let before = match accepted.filter(|_| in_sync) {
-                Some(accepted) => self.shown(&accepted.commit, &op.id),
+                Some(accepted) => self.shown(&accepted.about.commit, &op.id),
                 None => self.target.read(&op.id, SHOWN_BYTES),
             };
             let after = op.source.as_ref().and_then(|source| self.shown(&source.commit, &op.id));

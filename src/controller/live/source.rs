@@ -124,9 +124,9 @@ impl Live {
         let mut last = None;
         for accepted in state.resources.values().filter_map(|resource| resource.accepted.as_ref()) {
             // A hundred thousand resources have a few commits, mostly the one of the resource before.
-            if last != Some(&accepted.commit) {
-                last = Some(&accepted.commit);
-                needed.insert(&accepted.commit);
+            if last != Some(&accepted.about.commit) {
+                last = Some(&accepted.about.commit);
+                needed.insert(&accepted.about.commit);
             }
         }
         needed.extend(&state.app.converged);

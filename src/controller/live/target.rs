@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::Live;
 use crate::clock::MachineClock;
 use crate::controller::edges::Unclaimed;
+use crate::core::expect::Expect;
 use crate::core::op::Op;
 use crate::core::rehearse::{Key, Rehearsal, Rehearsals};
-use crate::core::resource::{Anchor, AnchorSeen, Expect, Health, Id, Live as Seen, Observed};
+use crate::core::resource::{Anchor, AnchorSeen, Health, Id, Live as Seen, Observed};
 use crate::core::write::Outcome;
 use crate::crash;
 use crate::targets::{Healthy, Tried, Watcher};
@@ -59,7 +60,7 @@ impl Live {
             // The kernel stamps changes by its own clock, which a shifted one cannot be compared with.
             for (_, live) in &mut observed.seen {
                 if let Seen::Here(here) = live {
-                    here.touch.at = None;
+                    here.more.get_or_insert_default().touch.at = None;
                 }
             }
         }

@@ -218,7 +218,7 @@ impl World {
         let object = self.seen(pid, app).objects.get(&op.id).cloned();
         let state = self.durable(store, app);
         let resource = state.resources.get(&op.id).cloned().unwrap_or_default();
-        let by_target = resource.accepted.as_deref().is_some_and(|accepted| accepted.nature.protected);
+        let by_target = resource.accepted.as_deref().is_some_and(|accepted| accepted.about.nature.protected);
         let protected = guards.protected.iter().any(|pattern| glob::matches(pattern, op.id.as_str()))
             || (guards.protected_defaults && by_target);
         let approved = self.approved_op(store, app, op);
@@ -230,7 +230,7 @@ impl World {
         let emergency = differs
             && resource.accepted.is_some()
             && object.as_ref().is_some_and(|object| object.touch.interactive)
-            && !resource.accepted.as_deref().is_some_and(|accepted| accepted.nature.access_control);
+            && !resource.accepted.as_deref().is_some_and(|accepted| accepted.about.nature.access_control);
         if (held && differs || emergency) && !approved {
             let why = if held { "held" } else { "changed by a person" };
             self.broken("emergency", format!("{} is written although {why}", op.id));

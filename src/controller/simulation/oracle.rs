@@ -335,7 +335,7 @@ impl World {
         let (now, inventory) = (state.now(), state.inventory());
         let mut groups: BTreeMap<Arc<str>, u32> = BTreeMap::new();
         for accepted in state.resources.values().filter_map(|resource| resource.accepted.as_deref()) {
-            if let Some(group) = &accepted.nature.group {
+            if let Some(group) = &accepted.about.nature.group {
                 *groups.entry(group.clone()).or_default() += 1;
             }
         }

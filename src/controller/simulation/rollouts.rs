@@ -68,7 +68,7 @@ impl World {
         let (mut changed, mut deleted) = (0, 0);
         for (id, resource) in &state.resources {
             let Some(accepted) =
-                resource.accepted.as_deref().filter(|known| !guards.protects(id, known.nature.protected))
+                resource.accepted.as_deref().filter(|known| !guards.protects(id, known.about.nature.protected))
             else {
                 continue;
             };
@@ -76,7 +76,7 @@ impl World {
                 Some(thing) if thing.digest() == accepted.desired => {}
                 Some(thing) => {
                     changed += 1;
-                    deleted += u32::from(accepted.nature.vitals.0 & !thing.nature.vitals.0 != 0);
+                    deleted += u32::from(accepted.about.nature.vitals.0 & !thing.nature.vitals.0 != 0);
                 }
                 None => {
                     changed += 1;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::cluster::{Cluster, Owner};
 use super::repository::Thing;
 use crate::core::op::Verb;
-use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Here, Id, Live, Nature, Touch, Version};
+use crate::core::resource::{Anchor, AnchorSeen, Digest, Health, Here, Id, Live, More, Nature, Touch, Version};
 
 /// One object.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -108,11 +108,12 @@ impl Target {
             version: object.spelt(),
             nature: object.nature.clone(),
             health: object.health(now),
-            touch: object.touch.clone(),
-            // A cluster tells them when it is asked what a deletion would take along.
-            dependants: if self.cluster.is_some() { 0 } else { object.dependants },
-            fields: None,
-            leftover: Box::default(),
+            more: Some(Box::new(More {
+                touch: object.touch.clone(),
+                // A cluster tells them when it is asked what a deletion would take along.
+                dependants: if self.cluster.is_some() { 0 } else { object.dependants },
+                ..More::default()
+            })),
         })
     }
 

@@ -189,7 +189,7 @@ impl<'a> Judge<'a> {
         let good = self.state.app.good.iter().find(|good| good.desired == desired && lately(good.at))?;
         let created_since = |id: &Id| {
             let accepted = self.state.resources.get(id).and_then(|resource| resource.accepted.as_deref());
-            accepted.and_then(|accepted| accepted.created).is_some_and(|created| created >= good.at)
+            accepted.and_then(|accepted| accepted.about.created).is_some_and(|created| created >= good.at)
         };
         let ops = self.inputs.promote.ops.iter().chain(&self.inputs.comparison.blind);
         let mut removed = ops.filter(|op| op.verb == Verb::Delete);

@@ -12,8 +12,8 @@ use super::super::op::{Effect, Op};
 use super::super::pace;
 use super::super::resource::{Anchor, Digest, Id, told};
 use super::super::state::{
-    Accepted, AnchorState, Approval, Batch, Good, LatchName, OpState, Purpose, Resource, Rollout, RolloutOp, Spent,
-    Standing, State, Trouble, Watched,
+    About, Abouts, Accepted, AnchorState, Approval, Batch, Good, LatchName, OpState, Purpose, Resource, Rollout,
+    RolloutOp, Spent, Standing, State, Trouble, Watched,
 };
 use super::{Fact, Touched};
 
@@ -240,12 +240,14 @@ impl State {
         if self.app.converged.as_ref() != Some(commit) {
             self.app.converged_at = Some(now);
             let left: BTreeSet<&Id> = left.iter().collect();
+            let mut abouts = Abouts::default();
             for (id, resource) in &mut self.resources {
                 let Some(accepted) = resource.accepted.as_mut() else { continue };
                 if left.contains(id) {
                     touched.resources.insert(id.clone());
-                } else if accepted.commit != *commit {
-                    Arc::make_mut(accepted).commit = commit.clone();
+                } else if accepted.about.commit != *commit {
+                    let about = About { commit: commit.clone(), ..(*accepted.about).clone() };
+                    Arc::make_mut(accepted).about = abouts.get(about);
                     touched.all_resources = true;
                 }
             }
@@ -421,10 +423,10 @@ impl State {
         match accepted {
             Some(accepted) => {
                 let mut accepted = accepted.clone();
-                if accepted.origin.is_some() {
-                    let origin = told(accepted.origin.clone(), id);
+                if accepted.about.origin.is_some() {
+                    let origin = told(accepted.about.origin.clone(), id);
                     if origin.is_none() {
-                        Arc::make_mut(&mut accepted).origin = None;
+                        Arc::make_mut(&mut Arc::make_mut(&mut accepted).about).origin = None;
                     }
                 }
                 self.resources.entry(id.clone()).or_default().accepted = Some(accepted);

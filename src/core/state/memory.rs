@@ -16,6 +16,23 @@ pub struct Accepted {
     pub desired: Digest,
     /// The live digest seen together with it.
     pub live: Digest,
+    /// The rest, which most resources have in common with many others.
+    #[serde(flatten)]
+    pub about: Arc<About>,
+}
+
+impl Accepted {
+    /// Returns the same with other fields to remember.
+    #[must_use]
+    pub fn with_fields(&self, fields: Option<Arc<Fields>>) -> Self {
+        Self { about: About { fields, ..(*self.about).clone() }.into(), ..self.clone() }
+    }
+}
+
+/// What was accepted of a resource beside its digests.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
     /// A commit that renders it.
     pub commit: CommitId,
     /// The file that declares it; see [`Want::origin`](crate::core::resource::Want::origin).
@@ -33,6 +50,30 @@ pub struct Accepted {
     /// was accepted before this was remembered, until it is next seen in agreement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<Arc<Fields>>,
+}
+
+/// Holds what is equal only once, as far as it comes one after the other: a hundred thousand files have a few.
+#[derive(Debug, Default)]
+pub struct Abouts {
+    /// The last ones, the newest first.
+    recent: Vec<Arc<About>>,
+}
+
+/// How many are looked through for an equal one.
+const RECENT: usize = 8;
+
+impl Abouts {
+    /// Returns one that says this.
+    pub fn get(&mut self, wanted: About) -> Arc<About> {
+        match self.recent.iter().position(|known| **known == wanted) {
+            Some(at) => self.recent[..=at].rotate_right(1),
+            None => {
+                self.recent.truncate(RECENT - 1);
+                self.recent.insert(0, wanted.into());
+            }
+        }
+        self.recent[0].clone()
+    }
 }
 
 /// Drift as it was first seen.

@@ -18,8 +18,8 @@ use crate::core::op::{Class, Effect, Op, Source, Verb};
 use crate::core::reason::Reason;
 use crate::core::resource::{Anchor, Digest, Fields, Id, Nature, Version, Vitals};
 use crate::core::state::{
-    Accepted, Approval, Batch, Breaker, Differing, DriftMark, Governing, Hold, Identity, Latch, LatchName, Purpose,
-    Rollout, Standing,
+    About, Accepted, Approval, Batch, Breaker, Differing, DriftMark, Governing, Hold, Identity, Latch, LatchName,
+    Purpose, Rollout, Standing,
 };
 
 fn id() -> impl Strategy<Value = Id> {
@@ -68,15 +68,9 @@ fn accepted() -> impl Strategy<Value = Accepted> {
         Arc::new(Fields { owned: owned.into(), left })
     }));
     (digest(), digest(), commit(), word(), nature(), option::of(time()), any::<u8>(), fields).prop_map(
-        |(desired, live, commit, origin, nature, created, rank, fields)| Accepted {
-            desired,
-            live,
-            commit,
-            origin: Some(origin.into()),
-            nature,
-            created,
-            rank,
-            fields,
+        |(desired, live, commit, origin, nature, created, rank, fields)| {
+            let about = About { commit, origin: Some(origin.into()), nature, created, rank, fields };
+            Accepted { desired, live, about: about.into() }
         },
     )
 }

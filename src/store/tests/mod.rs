@@ -14,7 +14,7 @@ use super::{Ledger, Mode};
 use crate::core::commit::CommitId;
 use crate::core::ledger::Fact;
 use crate::core::resource::{Digest, Id, Nature};
-use crate::core::state::Accepted;
+use crate::core::state::{About, Accepted};
 
 fn writer(dir: &Path) -> Ledger {
     Ledger::open(dir, Mode::Writer).expect("opens")
@@ -33,9 +33,7 @@ fn noticed(message: impl Into<String>) -> Fact {
 }
 
 fn accepted(id: &str, commit: &str) -> Fact {
-    let accepted = Accepted {
-        desired: Digest::of_parts([id, commit]),
-        live: Digest::of_parts([id]),
+    let about = About {
         commit: CommitId::new(commit),
         origin: Some(format!("hosts/{id}").into()),
         nature: Nature { group: Some("hosts".into()), ..Nature::default() }.into(),
@@ -43,6 +41,8 @@ fn accepted(id: &str, commit: &str) -> Fact {
         rank: 3,
         fields: None,
     };
+    let (desired, live) = (Digest::of_parts([id, commit]), Digest::of_parts([id]));
+    let accepted = Accepted { desired, live, about: about.into() };
     Fact::Accepted { id: Id::new(id), accepted: accepted.into() }
 }
 

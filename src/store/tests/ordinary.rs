@@ -155,7 +155,7 @@ fn converging_rewrites_no_resource() {
     assert!(changes(&ledger) - before < 10, "{}", changes(&ledger) - before);
     let loaded = ledger.load("web").expect("loads");
     assert!(loaded.resources.values().all(|resource| {
-        resource.accepted.as_deref().is_some_and(|accepted| accepted.commit == CommitId::new("3333"))
+        resource.accepted.as_deref().is_some_and(|accepted| accepted.about.commit == CommitId::new("3333"))
     }));
     assert_eq!(loaded, state);
 }

@@ -15,7 +15,7 @@ use super::look::{Look, look_from};
 use super::path::{below, path_of, split};
 use super::stat::{Kind, Stat};
 use super::{Directory, anchor, list};
-use crate::core::resource::{Digest, Health, Here, Id, Live, NatureRef, Natures, Observed, Touch, Version, Vitals};
+use crate::core::resource::{Digest, Health, Here, Id, Live, NatureRef, Natures, Observed, Version, Vitals};
 use crate::targets::Expect;
 
 /// How many identities a thread takes at once.
@@ -47,7 +47,7 @@ impl Directory {
         let extras: BTreeSet<&Id> = listing.files.iter().filter(is_extra).collect();
         if !extras.is_empty() {
             let names = names.to_mut();
-            names.extend(extras.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }));
+            names.extend(extras.iter().map(|id| Expect::new(id)));
             names.sort_by(|a, b| a.id.cmp(b.id));
         }
 
@@ -175,7 +175,7 @@ impl<'a> Walker<'a> {
         };
         let known = self.cache.get(&stat.mark, self.now, &mut self.next);
         // A remembered digest that is not the accepted one would cause a write: that is worth reading it again.
-        if let Some(digest) = known.filter(|known| name.digest.is_none_or(|accepted| accepted == known)) {
+        if let Some(digest) = known.filter(|known| name.digest().is_none_or(|accepted| accepted == known)) {
             return Live::Here(self.words.here(name.id, &stat, digest));
         }
         match look_from(dir, leaf, stat) {
@@ -247,10 +247,7 @@ impl Words {
             version: Version::File(stat.mark),
             nature: self.0.get(nature),
             health: Health::Healthy,
-            touch: Touch { at: stat.mark.changed_at(), ..Touch::default() },
-            dependants: 0,
-            fields: None,
-            leftover: Box::default(),
+            more: None,
         }
     }
 }

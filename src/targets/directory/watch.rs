@@ -187,7 +187,7 @@ mod tests {
             Directory::open(Config { root: root.clone(), exclusive: true, reload: vec![] }).expect("it makes sense");
         let quiet = meant(&|| {
             let id = Id::new("file");
-            let expect = [Expect { id: &id, digest: None, fields: None, ignore: &[] }];
+            let expect = [Expect::new(&id)];
             directory.observe(&expect, &mut StatCache::new(), jiff::Timestamp::now());
             let mut session = directory.lock().unwrap();
             let anchor = r#"{"target":"","application":"","ledger":"","epoch":0,"token":"","seq":0}"#;

@@ -134,8 +134,7 @@ impl Exec {
 
     /// Asks the program whether resources work. What is gone is nobody's health.
     pub fn health(&self, ids: &[Id]) -> Vec<(Id, Health, Option<String>)> {
-        let expect: Vec<Expect<'_>> =
-            ids.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }).collect();
+        let expect: Vec<Expect<'_>> = ids.iter().map(Expect::new).collect();
         let Observed { seen, failure, anchor: _, same: _ } = self.observe(&expect);
         if let Some(why) = failure {
             return ids.iter().map(|id| (id.clone(), Health::Unread, Some(why.to_string()))).collect();

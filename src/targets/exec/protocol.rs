@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::core::resource::{Anchor, Digest, Health, Here, Id, Live, Nature, Touch, Version, Vitals};
+use crate::core::resource::{Anchor, Digest, Health, Here, Id, Live, More, Nature, Touch, Version, Vitals};
 use crate::core::write::Content;
 use crate::targets::content_digest;
 
@@ -250,10 +250,11 @@ impl Report {
                     stem: None,
                 }),
                 health: self.health,
-                touch: Touch { by: self.by, interactive: self.interactive, at: self.at },
-                dependants: self.dependants,
-                fields: None,
-                leftover: Box::default(),
+                more: Some(Box::new(More {
+                    touch: Touch { by: self.by, interactive: self.interactive, at: self.at },
+                    dependants: self.dependants,
+                    ..More::default()
+                })),
             })),
             _ => Err(format!("{id:?} needs either digest and version, or leaving, or unread")),
         }

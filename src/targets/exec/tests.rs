@@ -34,8 +34,7 @@ impl Program {
 
     fn observe(&self, ids: &[&str]) -> Observed {
         let ids: Vec<Id> = ids.iter().map(|id| Id::new(*id)).collect();
-        let expect: Vec<Expect<'_>> =
-            ids.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }).collect();
+        let expect: Vec<Expect<'_>> = ids.iter().map(Expect::new).collect();
         self.exec.observe(&expect)
     }
 
@@ -89,9 +88,9 @@ fn a_complete_observation_is_taken_whole() {
     assert_eq!((seen["a"], seen["d"]), (&Live::Leaving, &Live::Gone));
     assert!(matches!(seen["b"], Live::Unread(why) if why.contains("forbidden")));
     let here = seen["c"].here().unwrap();
-    assert_eq!((here.digest, here.health, here.dependants), (digest(), Health::Unhealthy, 3));
+    assert_eq!((here.digest, here.health, here.dependants()), (digest(), Health::Unhealthy, 3));
     assert_eq!((here.nature.vitals, here.nature.protected), (Vitals::RUNNING, true));
-    assert_eq!((here.touch.interactive, here.touch.by.as_deref()), (true, Some("x")));
+    assert_eq!((here.touch().interactive, here.touch().by.as_deref()), (true, Some("x")));
     let request = program.read("request");
     assert_eq!(
         request.lines().collect::<Vec<_>>(),
@@ -261,7 +260,7 @@ fn the_documented_example_works() {
     let exec = Exec::open(Config { run, dir, timeout: Duration::from_secs(60) }).unwrap();
     let id = Id::new("a");
     let live = || {
-        let observed = exec.observe(&[Expect { id: &id, digest: None, fields: None, ignore: &[] }]);
+        let observed = exec.observe(&[Expect::new(&id)]);
         assert_eq!(observed.failure, None);
         (observed.get(&id).unwrap().clone(), observed.anchor)
     };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::discovery::Kind;
 use super::ignore::Ignored;
 use super::{Words, fields, health, project};
-use crate::core::resource::{Digest, Fields, Here, Live, Nature, Touch, Version};
+use crate::core::resource::{Digest, Fields, Here, Live, More, Nature, Touch, Version};
 use crate::manifest::{self, Side};
 
 /// The name under which we apply: one per installation, so that a hand-over between applications goes on pruning.
@@ -178,15 +178,13 @@ impl Object {
         let leftover = before.map_or_else(Vec::new, |before| fields::left_over(self, before, ignored));
         let left = leftover.iter().map(|left| left.path.clone()).collect();
         let spelt = self.ours().and_then(|ours| fields::spell(&ours));
+        let fields = spelt.map(|owned| Arc::new(Fields { owned: words.get(owned), left }));
         Live::Here(Here {
-            fields: spelt.map(|owned| Arc::new(Fields { owned: words.get(owned), left })),
-            leftover: leftover.into(),
             digest: self.digest(ignored),
             version: self.version(),
             nature: Arc::new(self.nature()),
             health,
-            touch: self.touch(ignored),
-            dependants: 0,
+            more: Some(Box::new(More { touch: self.touch(ignored), dependants: 0, fields, leftover })),
         })
     }
 

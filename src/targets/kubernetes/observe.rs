@@ -18,7 +18,8 @@ use super::object::Object;
 use super::retry::read;
 use super::status::Meaning;
 use super::{Known, Shared};
-use crate::core::resource::{Digest, Expect, Fields, Id, Live};
+use crate::core::expect::Expect;
+use crate::core::resource::{Digest, Fields, Id, Live};
 
 /// How many requests are under way at the same time.
 pub(super) const AT_ONCE: usize = 8;
@@ -256,12 +257,12 @@ impl Expected<'_> {
             .into_iter()
             .map(|(place, name, expect)| async move { (expect, get(shared, &self.kind, place, name).await) });
         let got: Vec<_> = futures::stream::iter(gets).buffer_unordered(AT_ONCE).collect().await;
-        for (Expect { id, fields, ignore, .. }, got) in got {
-            let id = (*id).clone();
+        for (expect, got) in got {
+            let id = expect.id.clone();
             match got {
-                Ok(Some(object)) => {
-                    rows.seen.push((id, Seen::of(shared, &object, &self.kind, *fields, Ignored::of(ignore))))
-                }
+                Ok(Some(object)) => rows
+                    .seen
+                    .push((id, Seen::of(shared, &object, &self.kind, expect.fields(), Ignored::of(expect.ignored())))),
                 Ok(None) => rows.rest.push((id, Live::Gone)),
                 Err(why) => rows.rest.push((id, Live::Unread(why.into()))),
             }
@@ -309,20 +310,20 @@ impl Expected<'_> {
 
     fn take(&self, shared: &Shared, known: &Known, item: &RawValue) -> Result<Option<(Id, Seen)>, String> {
         let Head { metadata } = Head::parse(item.get().as_bytes())?;
-        let Some(Expect { id, fields, ignore, .. }) = self.objects.get(&(&*metadata.namespace, &*metadata.name)) else {
+        let Some(expect) = self.objects.get(&(&*metadata.namespace, &*metadata.name)) else {
             return Ok(None);
         };
-        let ignored = Ignored::of(ignore);
+        let (id, fields, ignored) = (expect.id, expect.fields(), Ignored::of(expect.ignored()));
         let as_before = |seen: &&Seen| {
             *seen.uid == *metadata.uid
                 && *seen.revision == *metadata.resource_version
                 && seen.kind == self.kind
-                && seen.before.as_ref() == *fields
+                && seen.before.as_ref() == fields
                 && seen.ignored == ignored
         };
         let seen = match known.seen(id).filter(as_before) {
             Some(seen) => seen.clone(),
-            None => Seen::of(shared, &Object::parse(item.get().as_bytes(), &self.kind)?, &self.kind, *fields, ignored),
+            None => Seen::of(shared, &Object::parse(item.get().as_bytes(), &self.kind)?, &self.kind, fields, ignored),
         };
         Ok(Some(((*id).clone(), seen)))
     }

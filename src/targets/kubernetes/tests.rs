@@ -97,8 +97,7 @@ impl Fake {
 
     fn look(&self, names: &[&str]) -> Observed {
         let ids: Vec<Id> = names.iter().map(|name| Id::new(format!("/ConfigMap/default/{name}"))).collect();
-        let expect: Vec<Expect<'_>> =
-            ids.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }).collect();
+        let expect: Vec<Expect<'_>> = ids.iter().map(Expect::new).collect();
         self.target.observe(&expect)
     }
 

@@ -85,7 +85,7 @@ async fn write_wanted(
     let wanted = wanted(shared_, known, bytes).await?;
     let seen = known.seen(&op.id);
     // All that is or was ours before the write, so that what it lets go of and stays is known.
-    let before = seen.and_then(|seen| seen.live.here()).and_then(|here| here.fields.clone());
+    let before = seen.and_then(|seen| seen.live.here()).and_then(|here| here.fields().cloned());
     let object = match expected {
         None => create(shared_, &wanted).await?,
         Some((_, version)) if op.replace => {

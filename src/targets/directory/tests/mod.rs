@@ -133,7 +133,7 @@ impl Fixture {
 
 fn observe(directory: &Directory, ids: &[&str]) -> Observed {
     let ids: Vec<Id> = ids.iter().map(|id| Id::new(*id)).collect();
-    let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }).collect();
+    let expect: Vec<Expect<'_>> = ids.iter().map(Expect::new).collect();
     directory.observe(&expect, &mut StatCache::new(), Timestamp::now())
 }
 

@@ -10,8 +10,16 @@ use rustix::io::Errno;
 
 use super::super::hook;
 use super::*;
+use crate::core::commit::CommitId;
 use crate::core::resource::{AnchorSeen, Vitals};
 use crate::core::spelling::link_digest;
+use crate::core::state::{About, Accepted};
+
+fn accepted_as(live: Digest) -> Accepted {
+    let (commit, nature) = (CommitId::new("c"), Arc::default());
+    let about = About { commit, origin: None, nature, created: None, rank: 0, fields: None };
+    Accepted { desired: live, live, about: about.into() }
+}
 
 #[test]
 fn files_and_links_are_what_git_would_record() {
@@ -24,7 +32,7 @@ fn files_and_links_are_what_git_would_record() {
     assert_eq!(plain.digest, file_digest("hello\n"));
     assert_eq!(plain.nature.identity.as_deref(), Some("file"));
     assert_eq!((plain.nature.vitals, plain.nature.group.as_deref()), (Vitals::CONTENT, None));
-    assert!(plain.touch.at.is_some());
+    assert!(plain.touch().at.is_some());
     let run = fixture.here("bin/run");
     assert_eq!(run.digest, crate::targets::content_digest(b"#!/bin/sh\n", true).unwrap());
     assert_eq!(run.nature.vitals, Vitals::CONTENT.with(Vitals::EXECUTABLE));
@@ -263,11 +271,9 @@ fn a_known_file_is_not_read_again_unless_it_would_cause_a_write() {
     let later = Timestamp::now() + jiff::SignedDuration::from_secs(60);
     let mut look = |digest: Option<Digest>, now| {
         let before = reads.get();
-        let observed = directory.observe(
-            &[Expect { id: &id, fields: None, ignore: &[], digest: digest.as_ref() }],
-            &mut cache,
-            now,
-        );
+        let accepted = digest.map(accepted_as);
+        let expect = Expect { accepted: accepted.as_ref(), ..Expect::new(&id) };
+        let observed = directory.observe(&[expect], &mut cache, now);
         (observed.get(&id).unwrap().here().unwrap().digest, reads.get() - before)
     };
     let one = file_digest("one");
@@ -289,8 +295,7 @@ fn a_file_that_was_just_written_is_read_every_time() {
     let mut cache = StatCache::new();
     let now = Timestamp::now();
     let mut digest = || {
-        let observed =
-            directory.observe(&[Expect { id: &id, digest: None, fields: None, ignore: &[] }], &mut cache, now);
+        let observed = directory.observe(&[Expect::new(&id)], &mut cache, now);
         observed.get(&id).unwrap().here().unwrap().digest
     };
     assert_eq!(digest(), file_digest("one"));

@@ -20,7 +20,7 @@ fn twenty_thousand_files_are_seen_in_order_and_known_the_next_time() {
     let ids = many(&fixture);
     let directory = fixture.with(true, vec![]);
     let mut cache = StatCache::new();
-    let expect: Vec<Expect<'_>> = ids.iter().map(|id| Expect { id, digest: None, fields: None, ignore: &[] }).collect();
+    let expect: Vec<Expect<'_>> = ids.iter().map(Expect::new).collect();
     // A minute from now, so that nothing counts as racy.
     let now = Timestamp::now() + jiff::SignedDuration::from_secs(60);
     let first = directory.observe(&expect, &mut cache, now);

@@ -69,12 +69,8 @@ fn without_watches() {
         other => panic!("{other:?}"),
     }
     // All else works as ever.
-    let (id, expect) = (Id::new("a"), None);
-    let observed = fixture.directory().observe(
-        &[Expect { id: &id, fields: None, ignore: &[], digest: expect }],
-        &mut StatCache::new(),
-        Timestamp::now(),
-    );
+    let id = Id::new("a");
+    let observed = fixture.directory().observe(&[Expect::new(&id)], &mut StatCache::new(), Timestamp::now());
     assert_eq!(observed.failure, None);
 }
 
