@@ -195,20 +195,22 @@ struct Said {
     seconds: f64,
     requests: f64,
     drifted: f64,
+    written: f64,
 }
 
 fn said(port: u16, http: &reqwest::blocking::Client) -> Option<Said> {
     let text = http.get(format!("http://127.0.0.1:{port}/metrics")).send().ok()?.text().ok()?;
-    let sum = |name: &str, without: &str| -> f64 {
-        let lines =
-            text.lines().filter(|line| line.starts_with(name) && (without.is_empty() || !line.contains(without)));
+    let sum = |name: &str, takes: &dyn Fn(&str) -> bool| -> f64 {
+        let lines = text.lines().filter(|line| line.starts_with(name) && takes(line));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     };
+    let all = |_: &str| true;
     Some(Said {
-        cycles: sum("holdfast_cycle_seconds_count", ""),
-        seconds: sum("holdfast_cycle_seconds_sum", ""),
-        requests: sum("holdfast_api_requests_total{", "\"watch\""),
-        drifted: sum("holdfast_drifted_resources{", ""),
+        cycles: sum("holdfast_cycle_seconds_count", &all),
+        seconds: sum("holdfast_cycle_seconds_sum", &all),
+        requests: sum("holdfast_api_requests_total{", &|line| !line.contains("\"watch\"")),
+        drifted: sum("holdfast_drifted_resources{", &all),
+        written: sum("holdfast_actions_total{", &|line| line.contains("outcome=\"done\"")),
     })
 }
 
@@ -224,8 +226,18 @@ fn until<T>(what: &str, every: Duration, mut look: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// Applies objects for the first time, as fast as the guards let; returns how long it takes after the cycle that only looks.
-fn first_apply(world: &World, server: &Server, namespace: &str, many: usize, rate: &str) -> (PathBuf, u16, Duration) {
+/// A first apply.
+struct Applied {
+    config: PathBuf,
+    port: u16,
+    /// How long it took after the cycle that only looks.
+    took: Duration,
+    /// The most memory that it took, in MB.
+    peak: u64,
+}
+
+/// Applies objects for the first time, as fast as the guards let.
+fn first_apply(world: &World, server: &Server, namespace: &str, many: usize, rate: &str) -> Applied {
     let made = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
     server
         .ask("PATCH", &format!("/api/v1/namespaces/{namespace}?fieldManager=bench"), Some(&made))
@@ -235,16 +247,15 @@ fn first_apply(world: &World, server: &Server, namespace: &str, many: usize, rat
     world.push();
     let port = free_port();
     let config = world.configure_cluster(namespace, "1s", port, &["writeCap: disabled", "settle: 1s", rate]);
-    world.holdfast(&config, &["run", "--once"]);
-    // The next cycle counts, and writes.
-    std::thread::sleep(Duration::from_millis(1_100));
-    let applied = timed(|| {
-        until("everything is applied", Duration::ZERO, || {
-            world.holdfast(&config, &["run", "--once"]);
-            world.last_cycle(&config).filter(|(_, _, inventory)| *inventory == many as u64)
-        })
+    let mut running = world.start(&config);
+    let every = Duration::from_millis(200);
+    until("the first cycle", every, || said(port, &server.http).filter(|said| said.cycles >= 1.0));
+    let took = timed(|| {
+        until("everything is applied", every, || said(port, &server.http).filter(|said| said.written as usize == many))
     });
-    (config, port, applied)
+    let (peak, _) = running.memory();
+    running.stop();
+    Applied { config, port, took, peak }
 }
 
 /// A first apply with a rate, beside what the rate alone takes.
@@ -252,10 +263,10 @@ fn paced(server: &Server, kubeconfig: &Path, many: usize) -> Row {
     const RATE: usize = 50;
     let world = World::new();
     fs::copy(kubeconfig, world.path("kubeconfig")).expect("the kubeconfig is copied");
-    let (.., applied) = first_apply(&world, server, "paced", many, &format!("rate: {{ perSecond: {RATE}, burst: 1 }}"));
+    let applied = first_apply(&world, server, "paced", many, &format!("rate: {{ perSecond: {RATE}, burst: 1 }}"));
     let alone = Duration::from_secs_f64(many as f64 / RATE as f64);
     let what = format!("first apply of {many} objects, {RATE} writes a second");
-    Row::compared(&what, applied, "the rate alone", alone, "the rate alone limits")
+    Row::compared(&what, applied.took, "the rate alone", alone, "the rate alone limits")
 }
 
 /// Everything about ten thousand objects; `HOLDFAST_BENCH_OBJECTS` says how many instead.
@@ -263,11 +274,12 @@ pub fn objects_on_a_server() -> Vec<Row> {
     let many = std::env::var("HOLDFAST_BENCH_OBJECTS").ok().and_then(|many| many.parse().ok()).unwrap_or(10_000);
     let world = World::new();
     let server = Server::start(&world);
-    let (config, port, applied) = first_apply(&world, &server, "bench", many, "rate: disabled");
-    let each = many as f64 / applied.as_secs_f64();
+    let Applied { config, port, took, peak } = first_apply(&world, &server, "bench", many, "rate: disabled");
+    let each = many as f64 / took.as_secs_f64();
     let what = format!("first apply of {many} objects without a rate");
-    let mut rows = vec![Row::alone(&what, format!("{}, {each:.0} a second", show(applied)), "")];
-    rows.push(paced(&server, &world.path("kubeconfig"), many / 5));
+    let mut rows = vec![Row::alone(&what, format!("{}, {each:.0} a second", show(took)), "")];
+    rows.push(Row::alone("memory in it", format!("at most {peak} MB"), ""));
+    rows.push(paced(&server, &world.path("kubeconfig"), many));
 
     let mut running = world.start(&config);
     let now = || said(port, &server.http);

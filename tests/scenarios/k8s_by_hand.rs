@@ -34,6 +34,14 @@ pub enum Way {
     KeyAdded,
     /// The label of our set is gone.
     Stripped,
+    /// The label of our set names another one.
+    Relabelled,
+    /// The whole object was replaced by one without labels.
+    Replaced,
+    /// Another manager applied the label of another set, by force.
+    Seized,
+    /// Nobody is recorded as the owner of anything any more.
+    Disowned,
     /// A declared annotation or label has another value; where none is declared, there is one more.
     Annotated,
     /// The object is gone.
@@ -44,7 +52,7 @@ pub enum Way {
 
 impl Way {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Changed,
         Self::TakenOver,
         Self::Shared,
@@ -54,6 +62,10 @@ impl Way {
         Self::Reordered,
         Self::KeyAdded,
         Self::Stripped,
+        Self::Relabelled,
+        Self::Replaced,
+        Self::Seized,
+        Self::Disowned,
         Self::Annotated,
         Self::Deleted,
         Self::Recreated,
@@ -164,13 +176,16 @@ fn patches(way: Way, live: &Value) -> Patches {
     let lists = || ours.iter().filter_map(|owned| Some((&owned.at, owned.value.as_array()?)));
     let scalars = || ours.iter().filter_map(|owned| Some((&owned.at, owned.value, other(owned.value)?)));
     let about = |at: &str| at.starts_with("/metadata/annotations/") || at.starts_with("/metadata/labels/");
+    // The label of our set is there on every object, also on those of which no other scalar can be changed.
+    let (label, set) = (format!("/metadata/labels/{}", escaped(SET)), &live["metadata"]["labels"][SET]);
+    let or_label = || scalars().take(TRIES - 1).chain(other(set).map(|other| (&label, set, other)));
     match way {
-        Way::Changed => scalars().map(|(at, _, other)| vec![one("replace", at, Some(other))]).collect(),
+        Way::Changed => or_label().map(|(at, _, other)| vec![one("replace", at, Some(other))]).collect(),
         Way::TakenOver => {
             let twice = |at: &str, was: &Value, other| {
                 vec![one("replace", at, Some(other)), one("replace", at, Some(was.clone()))]
             };
-            scalars().map(|(at, was, other)| twice(at, was, other)).collect()
+            or_label().map(|(at, was, other)| twice(at, was, other)).collect()
         }
         Way::Removed => ours.iter().map(|owned| vec![one("remove", &owned.at, None)]).collect(),
         Way::ItemAdded => {
@@ -198,9 +213,11 @@ fn patches(way: Way, live: &Value) -> Patches {
             let mut maps: Vec<&Owned<'_>> =
                 ours.iter().filter(|owned| owned.value.is_object() && !owned.at.starts_with("/metadata")).collect();
             maps.sort_by_key(|owned| !owned.whole);
-            maps.iter().map(|owned| vec![one("add", &format!("{}/added", owned.at), Some(json!("1")))]).collect()
+            let maps = maps.iter().map(|owned| owned.at.as_str()).take(TRIES - 1).chain(["/metadata/labels"]);
+            maps.map(|at| vec![one("add", &format!("{at}/added"), Some(json!("1")))]).collect()
         }
-        Way::Stripped => vec![vec![one("remove", &format!("/metadata/labels/{}", escaped(SET)), None)]],
+        Way::Stripped => vec![vec![one("remove", &label, None)]],
+        Way::Disowned => vec![vec![one("replace", "/metadata/managedFields", Some(json!([{}])))]],
         Way::Annotated => {
             let declared = scalars().filter(|(at, ..)| about(at));
             let changed = declared.map(|(at, _, other)| vec![one("replace", at, Some(other))]);
@@ -211,7 +228,7 @@ fn patches(way: Way, live: &Value) -> Patches {
             };
             changed.chain([vec![more]]).collect()
         }
-        Way::Shared | Way::Deleted | Way::Recreated => Vec::new(),
+        Way::Shared | Way::Relabelled | Way::Replaced | Way::Seized | Way::Deleted | Way::Recreated => Vec::new(),
     }
 }
 
@@ -230,15 +247,43 @@ impl Object {
     pub fn change(&self, api: &Api, way: Way) -> Changed {
         let before = api.get(&self.path).expect("it is there before it is changed");
         let changed = match way {
-            Way::Shared => {
-                let path = format!("{}?fieldManager={OTHER}", self.path);
-                let (code, now) = api.ask("PATCH", &path, "application/apply-patch+yaml", Some(&self.wanted));
-                (code == 200 && is_new(&before, &now)).then_some(Some(now))
+            Way::Shared => self.ask(api, &before, "PATCH", "", "application/apply-patch+yaml", &self.wanted),
+            Way::Seized => {
+                let metadata = json!({"name": self.wanted["metadata"]["name"], "labels": {SET: "another"}});
+                let less = json!({"apiVersion": self.wanted["apiVersion"], "kind": self.kind, "metadata": metadata});
+                self.ask(api, &before, "PATCH", "&force=true", "application/apply-patch+yaml", &less)
+            }
+            Way::Relabelled => {
+                let patch = json!({"metadata": {"labels": {SET: "another"}}});
+                self.ask(api, &before, "PATCH", "", "application/merge-patch+json", &patch)
+            }
+            Way::Replaced => {
+                let mut bare = before.clone();
+                let metadata = bare["metadata"].as_object_mut().expect("it has metadata");
+                for name in ["labels", "managedFields"] {
+                    metadata.remove(name);
+                }
+                self.ask(api, &before, "PUT", "", "application/json", &bare)
             }
             Way::Deleted | Way::Recreated => self.delete(api, way == Way::Recreated),
             _ => patches(way, &before).iter().take(TRIES).find_map(|steps| self.patch(api, &before, steps)).map(Some),
         };
         Changed { done: changed.is_some(), now: changed.unwrap_or_else(|| Some(before.clone())), before }
+    }
+
+    /// Sends one request as somebody else; nothing if it is refused, or changes nothing.
+    fn ask(
+        &self,
+        api: &Api,
+        before: &Value,
+        verb: &str,
+        more: &str,
+        format: &str,
+        body: &Value,
+    ) -> Option<Option<Value>> {
+        let path = format!("{}?fieldManager={OTHER}{more}", self.path);
+        let (code, now) = api.ask(verb, &path, format, Some(body));
+        (code == 200 && is_new(before, &now)).then_some(Some(now))
     }
 
     fn patch(&self, api: &Api, before: &Value, steps: &[Value]) -> Option<Value> {
