@@ -139,11 +139,19 @@ fn clear(name: &str, held: &Held, state: &State) -> String {
             "push a range that verifies, or vouch: git tag -s holdfast-vouch/COMMIT; see: holdfast verify {name}"
         ),
         LatchName::Render => "push a tip that renders".to_owned(),
+        LatchName::Plan if is_reconfigured(&held.latch.reasons) => approve(
+            "the configuration and the renderer's program as they were, or a listed person who did not write it",
+        ),
         LatchName::Plan => approve("git revert and push, or a listed person who did not write it"),
         LatchName::Health => approve("push a revert (a return is not held), or once healthy"),
         LatchName::Drift => approve("commit the change, or let it be reverted"),
         LatchName::Failure => "a probe that succeeds, or a new tip; see: holdfast drift".to_owned(),
     }
+}
+
+/// Tells whether the configuration is what a plan is held for, or the program that renders: no commit takes that back.
+fn is_reconfigured(reasons: &[Reason]) -> bool {
+    reasons.iter().any(|reason| matches!(&*reason.code, "configuration" | "renderer"))
 }
 
 fn source_status(assessment: &Assessment, state: &State) -> SourceStatus {
@@ -198,7 +206,8 @@ fn plan_status(assessment: &Assessment, held: bool) -> Option<PlanStatus> {
     let commits: Vec<CommitStatus> =
         assessment.commits.iter().map(|effect| commit_status(assessment, effect)).collect();
     let (mut culprit, mut contributors, mut verdict) = (None, Vec::new(), None);
-    if held {
+    // What another path or renderer makes of the same commits is nobody's.
+    if held && !commits.is_empty() {
         match culprit::verdict(&assessment.commits) {
             Verdict::Culprit(at) => culprit = commits.get(at).cloned(),
             Verdict::Accumulation(order) => {

@@ -1,6 +1,8 @@
 //! Kustomizations and what SOPS encrypted, from a commit to a real API server.
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::{Place, servers};
@@ -43,6 +45,63 @@ fn k8s_a_kustomization_converges_and_one_that_leads_elsewhere_holds() {
     kustomize("resources: [c000.yaml, c001.yaml]\nnamePrefix: k-\n");
     place.publish("taken back, and one object less");
     assert_eq!(place.held().len(), 2);
+}
+
+/// Copies a program as another release of it: one that says another version of itself, wherever it does.
+fn another_release(of: &Path, to: &Path) {
+    let (module, version) = (b"kustomize/v5\tv", b"5.8.0");
+    let mut bytes = std::fs::read(of).expect("the program is readable");
+    let named: Vec<u8> = [&module[..], version].concat();
+    let places: Vec<usize> =
+        bytes.windows(named.len()).enumerate().filter(|(_, at)| *at == named).map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "kustomize 5.8.0 is what is built: change this test with it");
+    for at in places {
+        bytes[at + named.len() - 1] = b'9';
+    }
+    std::fs::write(to, bytes).expect("the copy is written");
+    std::fs::set_permissions(to, Permissions::from_mode(0o755)).expect("it may be run");
+}
+
+#[test]
+fn k8s_another_release_of_a_renderer_is_held_until_it_is_approved() {
+    let mut place = Place::new();
+    let program = place.dir().join("kustomize");
+    std::fs::copy(servers::program("kustomize"), &program).expect("the program is copied");
+    place.app("web").source.push(format!("render: {{ kustomize: {{ program: {program:?} }} }}"));
+    place.config_maps(0..3, "one");
+    // Kustomize writes its own version into what it builds.
+    place
+        .repo
+        .write("kustomization.yaml", "resources: [c000.yaml, c001.yaml, c002.yaml]\nbuildMetadata: [managedByLabel]\n");
+    place.publish("a kustomization");
+    let by = |name: &str| {
+        let object = place.api().get(&place.path(name)).expect("it is there");
+        object["metadata"]["labels"]["app.kubernetes.io/managed-by"].as_str().expect("it has the label").to_owned()
+    };
+    assert_eq!(by("c000"), "kustomize-v5.8.0");
+
+    another_release(&servers::program("kustomize"), &program);
+    place.api().delete(&place.path("c001"));
+    place.counted_cycle();
+    place.counted_cycle();
+    let status = place.assert_latch("web", "PLAN", &["renderer"]);
+    let told = status.latch("PLAN").expect("it was just asserted").to_string();
+    assert!(told.contains("v5.8.9 instead of kustomize v5.8.0"), "{told}");
+    assert_eq!(by("c000"), "kustomize-v5.8.0");
+    // Nobody but the former release can make what was accepted.
+    let text = place.holdfast(&["status", "web"]).stdout;
+    let failing = "c001: kustomize v5.8.9 does not make of its commit what was accepted: run the release that did";
+    let remedy = "the configuration, and the program that renders, as they were";
+    assert!(text.contains(failing) && text.contains(remedy) && !text.contains("git re"), "{text}");
+    assert!(!place.held().contains_key("c001"));
+
+    for digest in status.digests_to_approve("PLAN") {
+        place.approve("web", &digest).ok();
+    }
+    place.counted_cycle();
+    place.counted_cycle();
+    assert_eq!(["c000", "c001", "c002"].map(by), ["kustomize-v5.8.9"; 3]);
+    place.assert_steady(2);
 }
 
 /// Encrypts a text for a key that is made beside it; returns the text and where the key is.

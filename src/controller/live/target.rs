@@ -104,7 +104,11 @@ impl Live {
         };
         // What was judged is a digest: the bytes must be the ones that have it.
         if made != op.to {
-            return Outcome::Refused("its commit does not render what was judged".into());
+            let by = self.renderer.identity().unwrap_or_default();
+            let why = format!(
+                "{by} does not make of its commit what was accepted: run the release that did, or approve what this one makes"
+            );
+            return Outcome::Refused(why.into());
         }
         let Some(session) = self.session.as_mut() else {
             return Outcome::Refused("the target is not claimed".into());
