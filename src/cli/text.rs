@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::controller::report::{CommitStatus, LatchStatus, Status, operations};
 use crate::core::plan::Magnitude;
+use crate::core::reason::Reason;
 use crate::core::resource::Leftover;
 use crate::core::state::LatchName;
 
@@ -224,7 +225,7 @@ fn ways_out(out: &mut String, status: &Status) {
                 if let Some(culprit) = status.plan.as_ref().and_then(|plan| plan.culprit.as_ref()) {
                     let revert = culprit.revert();
                     way("to take it back", &format!("{revert} && git push     (a return to a good state is not held)"));
-                } else if status.plan.as_ref().is_some_and(|plan| plan.commits.is_empty()) {
+                } else if latch.reasons.iter().any(Reason::is_reconfiguration) {
                     way("to take it back", "the configuration, and the program that renders, as they were");
                 } else if let Some(converged) = &status.source.converged {
                     // No single commit is to blame: everything since is taken back, merges too.

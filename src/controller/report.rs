@@ -139,7 +139,7 @@ fn clear(name: &str, held: &Held, state: &State) -> String {
             "push a range that verifies, or vouch: git tag -s holdfast-vouch/COMMIT; see: holdfast verify {name}"
         ),
         LatchName::Render => "push a tip that renders".to_owned(),
-        LatchName::Plan if is_reconfigured(&held.latch.reasons) => approve(
+        LatchName::Plan if held.latch.reasons.iter().any(Reason::is_reconfiguration) => approve(
             "the configuration and the renderer's program as they were, or a listed person who did not write it",
         ),
         LatchName::Plan => approve("git revert and push, or a listed person who did not write it"),
@@ -147,11 +147,6 @@ fn clear(name: &str, held: &Held, state: &State) -> String {
         LatchName::Drift => approve("commit the change, or let it be reverted"),
         LatchName::Failure => "a probe that succeeds, or a new tip; see: holdfast drift".to_owned(),
     }
-}
-
-/// Tells whether the configuration is what a plan is held for, or the program that renders: no commit takes that back.
-fn is_reconfigured(reasons: &[Reason]) -> bool {
-    reasons.iter().any(|reason| matches!(&*reason.code, "configuration" | "renderer"))
 }
 
 fn source_status(assessment: &Assessment, state: &State) -> SourceStatus {

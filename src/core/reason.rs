@@ -28,6 +28,12 @@ impl Reason {
         Self { code: code.into(), observed: None, limit: None, n: None, message: message.into() }
     }
 
+    /// Tells whether it is that the source's configuration or the renderer is another (`GUARDS.md` 3.6): no commit takes
+    /// that back.
+    pub fn is_reconfiguration(&self) -> bool {
+        matches!(&*self.code, "configuration" | "renderer")
+    }
+
     /// Makes a reason with its magnitude, limit and N.
     pub fn crossed(code: &str, observed: u32, limit: u32, n: u32, message: impl Into<String>) -> Self {
         Self { code: code.into(), observed: Some(observed), limit: Some(limit), n: Some(n), message: message.into() }

@@ -55,6 +55,13 @@ pub struct Reason {
     pub n: Option<u64>,
 }
 
+impl Reason {
+    /// Tells whether it is that the configuration or the renderer is another: no commit takes that back.
+    pub fn is_reconfiguration(&self) -> bool {
+        matches!(self.code.as_str(), "configuration" | "renderer")
+    }
+}
+
 #[derive(Deserialize, Default, Debug)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Source {
@@ -73,6 +80,34 @@ pub struct Drift {
     pub extra: u64,
     pub by_class: BTreeMap<String, u64>,
     pub resources: Vec<Drifted>,
+    pub handed_over: Vec<Handed>,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+pub struct Handed {
+    pub resource: String,
+    pub leftover: Vec<Leftover>,
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+pub struct Leftover {
+    pub path: String,
+    pub owners: Vec<Owner>,
+}
+
+impl Leftover {
+    /// Returns whose it is now, several separated by commas.
+    pub fn whose(&self) -> String {
+        self.owners.iter().map(|owner| owner.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[derive(Deserialize, Default, Debug)]
+#[serde(default)]
+pub struct Owner {
+    pub name: String,
 }
 
 impl Drift {
@@ -89,6 +124,7 @@ pub struct Drifted {
     pub since: Option<jiff::Timestamp>,
     pub by: Option<String>,
     pub answer: String,
+    pub leftover: Vec<Leftover>,
 }
 
 #[derive(Deserialize, Default, Debug)]

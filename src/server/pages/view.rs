@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::html::{Text, segment};
-use super::status::{Commit, Failing, Journal, Latch, Plan, Reason, Status, Statuses};
+use super::status::{Commit, Failing, Journal, Latch, Leftover, Plan, Reason, Status, Statuses};
 
 /// How often a page is loaded again, in seconds.
 const REFRESH: u32 = 10;
@@ -72,6 +72,7 @@ pub fn application(status: &Status, journal: &Journal, now: Timestamp) -> String
     ways(&mut body, status);
     waiting(&mut body, status);
     drift(&mut body, status, now);
+    handed_over(&mut body, status);
     failing(&mut body, status, now);
     if let Some(plan) = &status.plan {
         operations(&mut body, plan);
@@ -263,6 +264,9 @@ fn ways(body: &mut String, status: &Status) {
                         short(&culprit.commit)
                     ),
                 );
+            } else if latch.reasons.iter().any(Reason::is_reconfiguration) {
+                let what = "the configuration, and the program that renders, as they were";
+                let _ = write!(body, "<dt>to take it back</dt><dd>{}</dd>", Text(what));
             } else if let Some(converged) = &status.source.converged {
                 let restore = format!("git restore --source={} --staged --worktree :/", short(converged));
                 let why = "all of it, to where it converged: a return to a good state is not held";
@@ -316,8 +320,7 @@ fn waiting(body: &mut String, status: &Status) {
 }
 
 fn drift(body: &mut String, status: &Status, now: Timestamp) {
-    let total = status.drift.total();
-    if total == 0 {
+    if status.drift.total() == 0 {
         return;
     }
     let _ = write!(
@@ -327,7 +330,7 @@ fn drift(body: &mut String, status: &Status, now: Timestamp) {
     );
     table(body, &["resource", "class", "since", "by", "what becomes of it"], &status.drift.resources, |drifted| {
         vec![
-            format!("<code>{}</code>", Text(&drifted.resource)),
+            format!("<code>{}</code>{}", Text(&drifted.resource), left_over(&drifted.leftover)),
             Text(&drifted.class).to_string(),
             drifted.since.map(|since| format!("{} ago", age(since, now))).unwrap_or_default(),
             Text(drifted.by.as_deref().unwrap_or_default()).to_string(),
@@ -335,6 +338,31 @@ fn drift(body: &mut String, status: &Status, now: Timestamp) {
         ]
     });
     rest(body, status.drift.resources.len(), "drifted resources");
+}
+
+/// What of a resource no commit declares any longer and is still there.
+fn left_over(leftover: &[Leftover]) -> String {
+    let one = |left: &Leftover| format!("<br>left over: <code>{}</code>", Text(&left.path));
+    leftover.iter().take(SHOWN).map(one).collect()
+}
+
+/// What somebody else declares since no commit does: no drift.
+fn handed_over(body: &mut String, status: &Status) {
+    if status.drift.handed_over.is_empty() {
+        return;
+    }
+    body.push_str("<h2>Handed over</h2>");
+    table(body, &["resource", "not declared any longer", "declared by"], &status.drift.handed_over, |handed| {
+        let each = |show: &dyn Fn(&Leftover) -> String| {
+            handed.leftover.iter().take(SHOWN).map(show).collect::<Vec<_>>().join("<br>")
+        };
+        vec![
+            format!("<code>{}</code>", Text(&handed.resource)),
+            each(&|left| format!("<code>{}</code>", Text(&left.path))),
+            each(&|left| Text(left.whose()).to_string()),
+        ]
+    });
+    rest(body, status.drift.handed_over.len(), "resources");
 }
 
 fn failing(body: &mut String, status: &Status, now: Timestamp) {

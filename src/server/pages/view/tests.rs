@@ -15,7 +15,9 @@ fn halted() -> Status {
         "source": {"tip": "3f2c9d1aaaa", "converged": "8a11c07bbbb", "convergedAt": "2026-03-02T02:09:00Z", "behind": 3},
         "inventory": 60,
         "drift": {"missing": 0, "changed": 1, "extra": 0, "byClass": {"routine": 1}, "resources": [
-            {"resource": "a.conf", "class": "routine", "since": "2026-03-02T02:59:00Z", "by": "mallory <m>", "answer": "reverted"}]},
+            {"resource": "a.conf", "class": "routine", "since": "2026-03-02T02:59:00Z", "by": "mallory <m>", "answer": "reverted",
+                "leftover": [{"path": "/spec/<x>", "owners": [{"name": "mallory <m>", "hand": "person"}]}]}],
+            "handedOver": [{"resource": "d.conf", "leftover": [{"path": "/spec/replicas", "owners": [{"name": "scaler"}]}]}]},
         "plan": {"digest": digest, "creates": 0, "updates": 40, "deletes": 1, "bumps": 0,
             "culprit": {"commit": "3f2c9d1aaaa", "author": "carol", "signer": "carol@acme.example", "subject": "tidy <b>up</b>", "magnitude": 41},
             "operations": [
