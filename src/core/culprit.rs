@@ -119,7 +119,7 @@ pub fn crosses(
     groups: &BTreeMap<Arc<str>, u32>,
     guards: &Guards,
 ) -> Vec<Arc<str>> {
-    let scale = Scale { now: before, n: before, desired: after };
+    let scale = Scale { now: before, begun: 0, n: before, desired: after };
     let mut codes: Vec<Arc<str>> =
         limits::of_magnitude(magnitude, scale, guards).into_iter().map(|reason| reason.code).collect();
     if let Some(reason) = limits::of_group_counts(ops, groups, guards) {

@@ -20,8 +20,8 @@ pub fn reaches_half(plan: &Plan, state: &State, scale: Scale, guards: &Guards) -
     reasons.extend(limits::of_groups(&plan.ops, state, &halved));
     reasons.extend(limits::of_windows(&plan.ops, state, &halved));
     // What is no number in the configuration (half of everything, all of it, growth) is measured by twice the plan.
-    let grown = scale.desired.saturating_sub(scale.now).saturating_mul(2);
-    let desired = if grown == 0 { scale.desired } else { scale.now.saturating_add(grown) };
+    let grown = scale.desired.saturating_sub(scale.had()).saturating_mul(2);
+    let desired = if grown == 0 { scale.desired } else { scale.had().saturating_add(grown) };
     reasons.extend(limits::of_magnitude(&twice(&plan.magnitude), Scale { desired, ..scale }, guards));
     reasons
 }
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn half_of_a_limit_is_not_under_half() {
         // 30 of 100 may change.
-        let scale = Scale { now: 100, n: 100, desired: 100 };
+        let scale = Scale { now: 100, begun: 0, n: 100, desired: 100 };
         let crossed = |count| !reaches_half(&updates(count), &State::default(), scale, &Guards::default()).is_empty();
         assert!(!crossed(14));
         assert!(crossed(15));
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn where_nothing_is_allowed_nothing_is() {
         let guards = Guards { change_halt: Limit::Fixed(0), ..Guards::default() };
-        let scale = Scale { now: 100, n: 100, desired: 100 };
+        let scale = Scale { now: 100, begun: 0, n: 100, desired: 100 };
         assert!(!reaches_half(&updates(1), &State::default(), scale, &guards).is_empty());
         assert!(reaches_half(&updates(0), &State::default(), scale, &guards).is_empty());
     }

@@ -19,10 +19,20 @@ use super::weaken::{self, Weakened};
 pub struct Scale {
     /// The inventory now.
     pub now: u32,
+    /// What it will be once a promotion that was begun is done; 0 if there is none. A commit that comes while much is
+    /// still being created, as in a first sync, is no growth beside what was let go already.
+    pub begun: u32,
     /// The largest inventory within the shortest window: N.
     pub n: u32,
     /// How much is desired.
     pub desired: u32,
+}
+
+impl Scale {
+    /// Returns what growth is measured by.
+    pub fn had(&self) -> u32 {
+        self.now.max(self.begun)
+    }
 }
 
 /// Returns why a magnitude is too large in one plan, groups and windows apart.
@@ -58,23 +68,16 @@ pub fn of_magnitude(magnitude: &Magnitude, scale: Scale, guards: &Guards) -> Vec
         let message = format!("{} of {n} resources would get another version, the limit is {limit}", magnitude.bumps);
         reasons.push(Reason::crossed("bump_halt", magnitude.bumps, limit, n, message));
     }
+    let had = scale.had();
     if let Some(growth) = guards.growth_halt
-        && scale.now >= growth.from
-        && scale.desired >= growth.factor.saturating_mul(scale.now)
+        && had >= growth.from
+        && scale.desired >= growth.factor.saturating_mul(had)
         && magnitude.creates >= growth.creates
         && !weaken::is(Weakened::Growth)
     {
-        let message = format!(
-            "{} resources would be created beside {}: {} times as many",
-            magnitude.creates, scale.now, growth.factor
-        );
-        reasons.push(Reason::crossed(
-            "growth_halt",
-            magnitude.creates,
-            growth.creates.saturating_sub(1),
-            scale.now,
-            message,
-        ));
+        let message =
+            format!("{} resources would be created beside {}: {} times as many", magnitude.creates, had, growth.factor);
+        reasons.push(Reason::crossed("growth_halt", magnitude.creates, growth.creates.saturating_sub(1), had, message));
     }
     reasons
 }

@@ -281,6 +281,8 @@ pub struct App {
     pub sights: BTreeMap<CommitId, Timestamp>,
     /// When the plan under judgement was first seen.
     pub plan_seen: Option<(Digest, Timestamp)>,
+    /// How much there will be once the promotion that was begun last is done; 0 when one has converged since.
+    pub begun: u32,
     /// Rollouts under way, by purpose.
     pub rollouts: BTreeMap<Purpose, Rollout>,
     /// The keys that vouched for the accepted commits, to notice their revocation.

@@ -74,6 +74,36 @@ fn s13_a_first_sync_of_three_hundred_completes_unattended() {
 }
 
 #[test]
+fn s13_a_push_in_the_middle_of_a_first_sync_is_no_growth_but_a_multiple_of_it_is() {
+    let world = World::new();
+    world.repo.fill("", 0..100);
+    world.repo.publish("the first commit");
+    world.counted_cycles(3);
+    let there = world.tree("web").len();
+    assert!((10..50).contains(&there), "{there} of 100 are written");
+    // What is left to create is several times what is there.
+    world.repo.fill("", 0..101);
+    world.repo.publish("one file more");
+    for _ in 0..10 {
+        world.counted_cycle();
+        assert_eq!(world.status("web").latch("PLAN"), None);
+    }
+    world.assert_converged("web");
+    assert_eq!(world.tree("web").len(), 101);
+
+    world.repo.fill("", 0..150);
+    world.repo.publish("half as much again");
+    world.counted_cycles(2);
+    let there = world.tree("web").len();
+    assert!((102..150).contains(&there), "{there} of 150 are written");
+    world.repo.fill("", 0..300);
+    world.repo.publish("twice as much as was begun");
+    world.counted_cycles(2);
+    world.assert_latch("web", "PLAN", &["growth_halt"]);
+    assert_eq!(world.tree("web").len(), there);
+}
+
+#[test]
 fn s13_adopting_what_exists_counts_as_an_update() {
     let world = World::new();
     world.repo.fill("", 0..20);

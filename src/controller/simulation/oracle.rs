@@ -98,6 +98,8 @@ pub struct Eye {
     pub highs: Vec<(Timestamp, u32)>,
     /// The inventory when the cycle began.
     pub inventory: u32,
+    /// What it comes to by the promotion that was begun last, until one has converged.
+    pub begun: usize,
     /// How many resources each group had then.
     pub groups: BTreeMap<Arc<str>, u32>,
     /// What landed of promotions that only passed, with its effect.
@@ -288,6 +290,12 @@ impl World {
                 if let Some(pid) = pid {
                     self.check_rollout(pid, store, app, *purpose, rollout, ops);
                 }
+                if *purpose == Purpose::Promote {
+                    let count = |verb| ops.iter().filter(|op| op.verb == verb).count();
+                    let there =
+                        self.durable(store, app).resources.values().filter(|one| one.accepted.is_some()).count();
+                    self.eye(store, app).begun = (there + count(Verb::Create)).saturating_sub(count(Verb::Delete));
+                }
             }
             Fact::BatchSettled { purpose, .. } => {
                 if let Some(batch) = self.eye(store, app).batches.get_mut(purpose) {
@@ -301,6 +309,7 @@ impl World {
             }
             Fact::Converged { commit, desired, good, .. } => {
                 self.check_converged(pid, store, app, commit);
+                self.eye(store, app).begun = 0;
                 if *good {
                     self.check_good(store, app, commit);
                     self.eye(store, app).good.push((*desired, now));

@@ -179,7 +179,7 @@ impl World {
     fn check_limits(&mut self, store: usize, app: usize, rollout: &Rollout, sum: &Measured, guards: &Guards) {
         let n = self.inventory_lately(store, app, guards);
         let eye = self.eye(store, app);
-        let inventory = eye.inventory;
+        let (inventory, begun) = (eye.inventory, eye.begun);
         let groups = eye.groups.clone();
         let tree = self.repository.get(&rollout.commit).and_then(|commit| commit.sources[app].tree());
         let desired = tree.map_or(0, |tree| tree.len());
@@ -194,12 +194,13 @@ impl World {
         if over {
             self.broken("delete_halt", format!("{d} of {n} resources are deleted unapproved"));
         }
+        let had = begun.max(inventory as usize);
         if let Some(growth) = guards.growth_halt
-            && inventory >= growth.from
-            && desired >= (growth.factor * inventory) as usize
+            && had >= growth.from as usize
+            && desired >= growth.factor as usize * had
             && sum.creates >= growth.creates
         {
-            self.broken("growth_halt", format!("{} are created beside {inventory}", sum.creates));
+            self.broken("growth_halt", format!("{} are created beside {had}", sum.creates));
         }
         if let Some(halt) = guards.group_halt {
             let emptied = sum

@@ -201,7 +201,7 @@ impl Backtest {
         let guards = &self.guards;
         let shortest = guards.window_deletes.keys().chain(guards.window_changes.keys()).min();
         let n = shortest.map_or(self.had, |window| self.state.largest(*window));
-        let scale = Scale { now: self.had, n, desired: count };
+        let scale = Scale { now: self.had, begun: 0, n, desired: count };
         let mut reasons = limits::of_magnitude(&plan.magnitude, scale, guards);
         reasons.extend(limits::of_group_counts(&plan.ops, &self.groups, guards));
         reasons.extend(limits::of_windows(&plan.ops, &self.state, guards));

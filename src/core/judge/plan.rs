@@ -144,7 +144,8 @@ impl<'a> Judge<'a> {
         let guards = self.inputs.guards;
         let shortest = guards.window_deletes.keys().chain(guards.window_changes.keys()).min().copied();
         let now = self.state.inventory();
-        Scale { now, n: shortest.map_or(now, |window| self.state.largest(window)), desired }
+        let begun = self.state.app.begun;
+        Scale { now, begun, n: shortest.map_or(now, |window| self.state.largest(window)), desired }
     }
 
     /// Returns every limit that the plan crosses, exemptions of a return apart.

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::approval;
 use super::super::clock::Clock;
 use super::super::commit::CommitId;
-use super::super::op::{Effect, Op};
+use super::super::op::{Effect, Op, Verb};
 use super::super::pace;
 use super::super::resource::{Anchor, Digest, Id, told};
 use super::super::state::{
@@ -255,6 +255,7 @@ impl State {
         self.app.converged = Some(commit.clone());
         self.app.last_verified = Some(commit.clone());
         self.app.plan_seen = None;
+        self.app.begun = 0;
         if good {
             let lately = |good: &Good| now.duration_since(good.at) <= SignedDuration::from_hours(48);
             self.app.good.retain(|known| known.desired != desired && lately(known));
@@ -359,6 +360,10 @@ impl State {
         for (index, op) in (0..).zip(ops) {
             self.rollout_ops.insert((purpose, index), RolloutOp { op: op.clone(), state: OpState::Pending });
             touched.ops.insert((purpose, index));
+        }
+        if purpose == Purpose::Promote {
+            let count = |verb| u32::try_from(ops.iter().filter(|op| op.verb == verb).count()).unwrap_or(u32::MAX);
+            self.app.begun = self.inventory().saturating_add(count(Verb::Create)).saturating_sub(count(Verb::Delete));
         }
         if rollout.standing == Standing::Return {
             self.app.returned = Some(self.now());
