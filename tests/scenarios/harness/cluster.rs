@@ -149,6 +149,8 @@ impl Cluster {
                 "--authorization-mode=RBAC".to_owned(),
                 "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
                 "--allow-privileged=true".to_owned(),
+                // Whoever waits for an etcd that hangs is answered sooner than after a minute; by the same answer.
+                "--request-timeout=10s".to_owned(),
                 // Pods need no token, and the only node may be used as soon as it is ready.
                 "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
             ],
