@@ -1,5 +1,6 @@
 //! Typed reasons: why something is withheld, in numbers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -38,4 +39,9 @@ impl Reason {
     pub fn crossed(code: &str, observed: u32, limit: u32, n: u32, message: impl Into<String>) -> Self {
         Self { code: code.into(), observed: Some(observed), limit: Some(limit), n: Some(n), message: message.into() }
     }
+}
+
+/// Returns the codes of reasons: what is the same halt for the same causes, whatever the numbers are.
+pub fn codes(reasons: &[Reason]) -> BTreeSet<Arc<str>> {
+    reasons.iter().map(|reason| reason.code.clone()).collect()
 }

@@ -3,7 +3,7 @@
 mod memory;
 mod rollout;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -261,6 +261,8 @@ pub struct App {
     pub latches: BTreeMap<LatchName, Latch>,
     /// Since when bars hold.
     pub bars: BTreeMap<LatchName, Timestamp>,
+    /// The codes of the reasons that were told of them last: another reason is news.
+    pub barred_for: BTreeMap<LatchName, BTreeSet<Arc<str>>>,
     /// Freezes.
     pub freeze: FreezeState,
     /// Approvals.

@@ -2,7 +2,7 @@
 
 use super::super::guards::{Mode, ObserveFor};
 use super::super::ledger::Fact;
-use super::super::reason::Reason;
+use super::super::reason::{self, Reason};
 use super::super::state::LatchName;
 use super::super::weaken::{self, Weakened};
 use super::{Judge, Scope, Wanting};
@@ -91,17 +91,18 @@ impl Judge<'_> {
         }
     }
 
-    /// Notes since when bars hold: they are computed anew each cycle, but people want to know.
+    /// Notes since when bars hold, and for which reasons: they are computed anew each cycle, but people want to know.
     pub(super) fn bars(&mut self) {
-        let stored = |name: LatchName| self.state.app.latches.contains_key(&name);
+        let app = &self.state.app;
         for held in &mut self.out.standing {
-            match self.state.app.bars.get(&held.name) {
+            match app.bars.get(&held.name) {
                 Some(since) => held.latch.since = *since,
-                None if !BARS.contains(&held.name) || stored(held.name) => {}
-                None => {
-                    let reasons = held.latch.reasons.clone();
-                    self.out.facts.push(Fact::Barred { bar: held.name, reasons });
-                }
+                None if !BARS.contains(&held.name) || app.latches.contains_key(&held.name) => continue,
+                None => {}
+            }
+            if app.barred_for.get(&held.name) != Some(&reason::codes(&held.latch.reasons)) {
+                let reasons = held.latch.reasons.clone();
+                self.out.facts.push(Fact::Barred { bar: held.name, reasons });
             }
         }
         for bar in self.state.app.bars.keys() {

@@ -10,6 +10,7 @@ use super::super::clock::Clock;
 use super::super::commit::CommitId;
 use super::super::op::{Effect, Op, Verb};
 use super::super::pace;
+use super::super::reason;
 use super::super::resource::{Anchor, Digest, Id, told};
 use super::super::state::{
     About, Abouts, Accepted, AnchorState, Approval, Batch, Good, LatchName, OpState, Purpose, Resource, Rollout,
@@ -59,12 +60,14 @@ impl State {
                     self.half_open(touched);
                 }
             }
-            Fact::Barred { bar, .. } => {
+            Fact::Barred { bar, reasons } => {
                 let now = self.now();
-                self.app.bars.insert(*bar, now);
+                self.app.bars.entry(*bar).or_insert(now);
+                self.app.barred_for.insert(*bar, reason::codes(reasons));
             }
             Fact::Unbarred { bar } => {
                 self.app.bars.remove(bar);
+                self.app.barred_for.remove(bar);
             }
             Fact::Freezes { state, .. } => self.app.freeze = state.clone(),
             Fact::Drifted { id, mark } => self.trouble_mut(id, touched).drift = Some(mark.clone()),

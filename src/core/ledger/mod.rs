@@ -82,7 +82,7 @@ pub enum Fact {
         /// What cleared it.
         by: Arc<str>,
     },
-    /// A bar holds from now on.
+    /// A bar holds from now on, or for other reasons than before.
     Barred {
         /// Which.
         bar: LatchName,
