@@ -205,6 +205,8 @@ fn plan_status(assessment: &Assessment, held: bool) -> Option<PlanStatus> {
     if held && !commits.is_empty() {
         match culprit::verdict(&assessment.commits) {
             Verdict::Culprit(at) => culprit = commits.get(at).cloned(),
+            // A first sync, or another path: no commit did it.
+            Verdict::Accumulation(order) if order.is_empty() => {}
             Verdict::Accumulation(order) => {
                 verdict = Some("accumulation".into());
                 contributors = order.iter().filter_map(|at| commits.get(*at).cloned()).take(LISTED).collect();
