@@ -169,7 +169,7 @@ impl Plan {
 }
 
 /// Tells whether an operation takes something away, as a removal or by its effect.
-fn removes(op: &Op) -> bool {
+pub(super) fn removes(op: &Op) -> bool {
     op.effect == Effect::Delete || op.verb == Verb::Delete
 }
 

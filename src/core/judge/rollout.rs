@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::commit::CommitId;
 use super::super::ledger::Fact;
 use super::super::op::Op;
-use super::super::plan::Plan;
+use super::super::plan::{Plan, removes};
 use super::super::resource::{Digest, Id};
 use super::super::state::{OpState, Purpose, Rollout, Standing};
 use super::super::weaken::{self, Weakened};
@@ -64,8 +64,10 @@ impl Judge<'_> {
         let comparison = self.comparison();
         let parked = plan.parked.iter().map(|parked| &parked.op);
         // What had an approval of its own is parked again once that is used. What became protected since had none.
-        let protected: BTreeSet<&Id> = parked.clone().filter(|op| op.nature.protected).map(|op| &op.id).collect();
+        // Beside a conflict nothing is parked, and once that is over it would be.
         let held = comparison.conflicts.iter().map(|conflict| &conflict.op);
+        let waits = parked.clone().chain(held.clone().filter(|op| removes(op)));
+        let protected: BTreeSet<&Id> = waits.filter(|op| op.nature.protected).map(|op| &op.id).collect();
         let now: BTreeMap<&Id, &Op> = plan.ops.iter().chain(parked).chain(held).map(|op| (&op.id, op)).collect();
         let unread: BTreeSet<&Id> = comparison.unread.iter().map(|(id, _)| id).collect();
         let unobserved = self.inputs.unobserved.is_some();

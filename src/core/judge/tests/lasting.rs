@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::super::super::fixture::{World, digest, files};
-use super::super::super::guards::Limit;
+use super::super::super::guards::{DriftPolicy, Limit};
 use super::super::super::ledger::Fact;
 use super::super::super::op::Op;
 use super::super::super::pace::{self, Next};
@@ -220,4 +220,21 @@ fn a_return_that_the_fleet_s_approval_let_go_is_the_one_of_its_day() {
     let _ = world.cycle();
     assert_eq!(world.state.app.converged, Some(CommitId::new("back")));
     assert!(world.state.app.returned.is_some(), "a second one within the day is no return any more");
+}
+
+#[test]
+fn what_becomes_protected_under_way_stays_although_it_is_in_conflict_too() {
+    let mut world = World::at(files(0..6, 1));
+    world.guards.delete_cap = Limit::Fixed(1);
+    world.guards.drift.grace = std::time::Duration::ZERO;
+    world.live.insert("f000".to_owned(), 5);
+    world.push("tip", files(2..6, 1));
+    let _ = world.cycle();
+    assert!(deleted(&world, "f001") && !deleted(&world, "f000"), "{:?}", world.wrote);
+    world.guards.protected = vec!["f000".into()];
+    world.guards.drift.routine = DriftPolicy::Escalate { revert_after: None };
+    for _ in 0..3 {
+        let _ = world.cycle();
+    }
+    assert_eq!(world.live.get("f000"), Some(&5), "{:?}", world.wrote);
 }
