@@ -296,6 +296,7 @@ fn messages_about_structure() {
             "mode: Converge",
             "interval: 180",
             "guards: { deleteHalt: -1 }",
+            "guards: { fight: { 1h: 0 } }",
             "guards: { deleteHalt: 1.5 }",
             "guards: { deleteHalt: 99999999999 }",
             "guards: { deleteHalt: off }",

@@ -263,6 +263,7 @@ pub fn is_fight(reverts: &[Timestamp], guards: &Guards, now: Timestamp) -> bool 
     guards.fight.iter().any(|(window, times)| {
         let window = SignedDuration::try_from(*window).unwrap_or(SignedDuration::MAX);
         let count = reverts.iter().filter(|at| now.duration_since(**at) < window).count();
-        *times > 0 && count >= *times as usize && !weaken::is(Weakened::Fight)
+        // Zero is refused where it is written; were it kept, it would be the strictest and not none.
+        count >= (*times).max(1) as usize && !weaken::is(Weakened::Fight)
     })
 }

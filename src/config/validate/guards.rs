@@ -71,7 +71,7 @@ pub(super) fn guards(scope: &Scope<'_>, raw: &RawGuards, base: Guards) -> Guards
         backoff_initial,
         backoff_max,
         failures: failures.unwrap_or(base.failures),
-        fight: fight.as_ref().map_or(base.fight.clone(), |raw| windows(&scope.key("fight"), raw, &base.fight)),
+        fight: fight.as_ref().map_or(base.fight.clone(), |raw| fights(&scope.key("fight"), raw, &base.fight)),
         settle: scope.duration_or("settle", settle.as_ref(), base.settle),
         approval_ttl: scope.duration_or("approvalTtl", approval_ttl.as_ref(), base.approval_ttl),
         on_poison: on_poison.map_or(base.on_poison, |raw| match raw {
@@ -175,6 +175,19 @@ fn windows(scope: &Scope<'_>, raw: &RawWindows, default: &Windows) -> Windows {
         }
     }
     windows
+}
+
+/// A resource that is quarantined before anything was reverted would never be written at all.
+fn fights(scope: &Scope<'_>, raw: &RawWindows, default: &Windows) -> Windows {
+    if let RawWindows::Windows(written) = raw {
+        for length in
+            written.iter().filter(|(_, number)| matches!(number, NumberOrDisabled::Number(0))).map(|(length, _)| length)
+        {
+            let hint = "write at least 1, or `disabled`; to revert nothing, set `drift.missing` and `drift.routine` to `escalate`";
+            scope.key(length).error("a fight takes at least one revert", hint);
+        }
+    }
+    windows(scope, raw, default)
 }
 
 fn backoff_of(scope: &Scope<'_>, raw: &RawBackoff, base: &Guards) -> (Duration, Duration) {
