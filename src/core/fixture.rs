@@ -210,6 +210,13 @@ impl World {
         self.plan(Purpose::Heal, &ops)
     }
 
+    fn fought(&self) -> Vec<Fact> {
+        let troubles =
+            self.state.resources.iter().filter_map(|(id, resource)| Some((id, resource.trouble.as_deref()?)));
+        let fights = troubles.filter(|(_, trouble)| pace::is_fight(&trouble.reverts, &self.guards, self.state.now()));
+        fights.map(|(id, _)| Fact::Quarantined { id: id.clone() }).collect()
+    }
+
     /// Measures the commits after the one that was converged to.
     pub(super) fn commits(&self) -> Vec<CommitEffect> {
         let converged = self.state.app.converged.as_ref();
@@ -239,6 +246,7 @@ impl World {
     /// Runs a counted cycle up to its judgement.
     pub(super) fn judge(&mut self) -> Judgement {
         self.wait(SignedDuration::from_mins(3));
+        self.fold(self.fought());
         let (tip, files) = self.tip().clone();
         let comparison = self.rehearsed();
         self.fold(remembered(&comparison, &self.state));

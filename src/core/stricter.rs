@@ -16,7 +16,13 @@ use super::guards::{
 use super::pace::TARGET_RATE;
 
 impl Guards {
-    /// Returns guards that never let more be written than either of both would.
+    /// Returns guards that never let more be written than either of both would, from where things stand.
+    ///
+    /// That is said of one cycle, where both leave the same alone: what only one of them parks, takes for fought over or for
+    /// a person's change is left alone by the stricter too, and the rest of the plan is judged without it (`GUARDS.md` 5.2,
+    /// 6). Over many cycles it may come to more, because what is written later, or less at a time, meets another plan,
+    /// another window and another author; where a promotion is withheld, what it would have taken along is healed; and a
+    /// longer `settle` waits for what is slow, where the shorter one would have set HEALTH.
     #[must_use]
     pub fn stricter(&self, other: &Self) -> Self {
         let Self {
@@ -268,3 +274,5 @@ fn loosened_drift(stricter: &DriftPolicies, new: &DriftPolicies) -> impl Iterato
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writes;

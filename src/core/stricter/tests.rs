@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::guards::{Match, Verify};
 
-fn limit() -> impl Strategy<Value = Limit> {
+pub(super) fn limit() -> impl Strategy<Value = Limit> {
     let small = || prop_oneof![Just(0), 1..60_u32];
     prop_oneof![
         Just(Limit::Disabled),
@@ -19,11 +19,11 @@ fn time() -> impl Strategy<Value = Duration> {
     (1..10_u64).prop_map(|minutes| Duration::from_secs(60 * minutes))
 }
 
-fn spans() -> impl Strategy<Value = BTreeMap<Duration, u32>> {
+pub(super) fn spans() -> impl Strategy<Value = BTreeMap<Duration, u32>> {
     prop::collection::btree_map(time(), 0..5_u32, 0..3)
 }
 
-fn words() -> impl Strategy<Value = Vec<Arc<str>>> {
+pub(super) fn words() -> impl Strategy<Value = Vec<Arc<str>>> {
     prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]).prop_map(Arc::from), 0..3)
 }
 
