@@ -291,6 +291,12 @@ fn the_first_steps_lead_from_init_to_a_plan() {
     let (url, root, signers) = (url.as_str(), &*root.to_string_lossy(), &*signers.to_string_lossy());
     let (code, said) = run(&["init", "--repo", url, "--root", root, "--allowed-signers", signers, "--name", "web"]);
     assert_eq!(code, Some(0), "{said}");
+    // Where it would listen by itself, somebody else on this machine may.
+    let file = at.join("holdfast.yaml");
+    let text = fs::read_to_string(&file).expect("the configuration is written");
+    let elsewhere = text.replace("127.0.0.1:8686", &format!("127.0.0.1:{}", http::free_port()));
+    assert_ne!(text, elsewhere);
+    fs::write(&file, elsewhere).expect("the configuration is written");
     for (next, told) in [("doctor", "the tip"), ("plan", "12 create")] {
         assert!(said.contains(&format!("holdfast {next}")), "what to type next is not told:\n{said}");
         let (code, said) = run(&[next]);

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     /// Where the controller keeps its state.
     pub state: PathBuf,
+    /// The port of whoever is told of everything.
+    told: u16,
     /// Further lines of the Controller's `spec`.
     pub controller: Vec<String>,
     /// The applications, in order.
@@ -148,8 +150,8 @@ impl App {
 
 impl Config {
     /// Starts without applications.
-    pub fn new(dir: &Path) -> Self {
-        Self { state: dir.join("state"), controller: Vec::new(), apps: Vec::new() }
+    pub fn new(dir: &Path, told: u16) -> Self {
+        Self { state: dir.join("state"), told, controller: Vec::new(), apps: Vec::new() }
     }
 
     /// Returns the application of that name.
@@ -158,11 +160,20 @@ impl Config {
         self.apps.iter_mut().find(|app| app.name == name).unwrap_or_else(|| panic!("there is no application {name}"))
     }
 
+    /// Tells whether the world's own receiver is told, rather than one of the scenario's.
+    pub fn tells_the_world(&self) -> bool {
+        !self.controller.iter().any(|line| line.starts_with("notify:"))
+    }
+
     /// Returns the text of the file.
     pub fn text(&self) -> String {
         let mut text =
             String::from("apiVersion: holdfast.dev/v1alpha1\nkind: Controller\nmetadata: { name: default }\n");
         let _ = write!(text, "spec:\n  stateDir: {:?}\n", self.state);
+        if self.tells_the_world() {
+            let webhook = format!("{{ url: \"http://127.0.0.1:{}/told\" }}", self.told);
+            let _ = writeln!(text, "  notify: [ {{ webhook: {webhook}, on: [halt, freeze, failing] }} ]");
+        }
         for line in &self.controller {
             let _ = writeln!(text, "  {line}");
         }

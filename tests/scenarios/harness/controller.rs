@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Status, World};
@@ -50,6 +51,7 @@ impl World {
             .stderr(file)
             .spawn()
             .expect("the controller starts");
+        self.running.fetch_add(1, Ordering::Relaxed);
         Controller { world: self, child, log }
     }
 }
@@ -135,6 +137,7 @@ impl<'a> Controller<'a> {
 
 impl Drop for Controller<'_> {
     fn drop(&mut self) {
+        self.world.running.fetch_sub(1, Ordering::Relaxed);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,7 +1,7 @@
 //! A world in which the real binary works on a real repository and a real directory, at a time that the test sets.
 //!
 //! A scenario makes a [`World`], writes and signs commits in its [`Repo`], steps the clock from counted cycle to counted
-//! cycle, and looks at three things: what the directory holds, what `status` says in JSON, and what it prints.
+//! cycle, and looks at four things: what the directory holds, what `status` says in JSON, what it prints, and whom it told what.
 
 pub mod admission;
 pub mod api;
@@ -22,12 +22,14 @@ pub mod run;
 mod selftest;
 pub mod servers;
 pub mod status;
+mod told;
 pub mod tree;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::StatVfsMountFlags;
@@ -37,6 +39,7 @@ pub use self::config::{App, Config};
 pub use self::controller::Controller;
 pub use self::git::{Repo, content, name};
 pub use self::place::Place;
+pub use self::receiver::Receiver;
 pub use self::status::Status;
 pub use self::tree::{Changes, Entry, Tree, changes};
 
@@ -54,6 +57,9 @@ pub struct World {
     pub clock: Clock,
     /// What the configuration file will say at the next command.
     pub config: Config,
+    /// Who is told of everything, unless a scenario says in [`Config::controller`] who is to be told what.
+    pub receiver: Receiver,
+    running: AtomicUsize,
     raw: Option<String>,
     powerless: bool,
     inotify: Option<&'static str>,
@@ -79,8 +85,10 @@ impl World {
         let repo = Repo::new(dir.path(), clock.clone());
         fs::create_dir(dir.path().join("roots")).expect("the folder of roots is made");
         fs::write(dir.path().join("allowed_signers"), keys::allowed_signers()).expect("the signers are written");
-        let config = Config::new(dir.path());
-        Self { dir, repo, clock, config, raw: None, powerless: false, inotify: None }
+        let receiver = Receiver::new();
+        let config = Config::new(dir.path(), receiver.port);
+        let running = AtomicUsize::new(0);
+        Self { dir, repo, clock, config, receiver, running, raw: None, powerless: false, inotify: None }
     }
 
     /// Adds an application of this repository with a directory of its own; `bob` and `carol` may approve.

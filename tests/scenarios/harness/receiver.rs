@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -29,19 +31,42 @@ impl Alert {
     }
 }
 
-/// Receives alerts until the process ends.
+/// How long an alert may take on a busy machine; never reached when all is well.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Receives alerts until it goes out of scope.
 pub struct Receiver {
+    /// Where it listens.
+    pub port: u16,
     kept: Arc<Mutex<Vec<Alert>>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        // Whoever waits for the next one is woken.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
 }
 
 impl Receiver {
+    /// Listens on some port of the loopback.
+    pub fn new() -> Self {
+        Self::listen(0)
+    }
+
     /// Listens on a port of the loopback.
     pub fn listen(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-        let kept = Arc::new(Mutex::new(Vec::new()));
-        let keep = kept.clone();
+        let port = listener.local_addr().expect("it listens").port();
+        let (kept, ended): (Arc<Mutex<Vec<Alert>>>, Arc<AtomicBool>) = Default::default();
+        let (keep, end) = (kept.clone(), ended.clone());
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
+                if end.load(Ordering::Relaxed) {
+                    return;
+                }
                 let mut request = Vec::new();
                 let mut buffer = [0; 4096];
                 let alert = loop {
@@ -59,12 +84,45 @@ impl Receiver {
                 }
             }
         });
-        Self { kept }
+        Self { port, kept, ended }
     }
 
     /// Returns what arrived so far.
     pub fn alerts(&self) -> Vec<Alert> {
         self.kept.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Forgets what arrived so far.
+    pub fn forget(&self) {
+        self.kept.lock().expect("nobody panics with it").clear();
+    }
+
+    /// Returns what an application's receivers heard last of a subject.
+    pub fn last(&self, app: &str, subject: &str) -> Option<Value> {
+        let told = self.alerts().into_iter().rev().map(|alert| alert.json());
+        told.into_iter().find(|told| told["application"] == app && told["subject"] == subject)
+    }
+
+    /// Waits until what was heard last of a subject is as wanted; otherwise returns it after a while. A controller that runs
+    /// beside the test tells in its own time.
+    pub fn until_last(
+        &self,
+        app: &str,
+        subject: &str,
+        patient: bool,
+        wanted: impl Fn(Option<&Value>) -> bool,
+    ) -> Result<(), Option<Value>> {
+        let begun = Instant::now();
+        loop {
+            let last = self.last(app, subject);
+            if wanted(last.as_ref()) {
+                return Ok(());
+            }
+            if !patient || begun.elapsed() > DEADLINE {
+                return Err(last);
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     /// Returns what arrived of this subject and state.

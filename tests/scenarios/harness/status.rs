@@ -188,8 +188,8 @@ impl World {
         found
     }
 
-    /// Asserts a latch with these reasons among others, and that it is told completely: since when, what it withholds,
-    /// what clears it, and by name in what `status` prints.
+    /// Asserts a latch with these reasons among others, and that it is told completely: since when, what it withholds, what
+    /// clears it; and all of that in what `status` prints and in what was sent to whoever is to be told.
     #[track_caller]
     pub fn assert_latch(&self, app: &str, name: &str, codes: &[&str]) -> Status {
         let status = self.status(app);
@@ -217,8 +217,8 @@ impl World {
             assert!(told, "a reason says nothing: {latch:#}");
         }
         assert!(!had.is_empty(), "no reasons: {latch:#}");
-        let text = self.status_text();
-        assert!(text.contains(name) && text.contains(app), "{name} of {app} is not printed:\n{text}");
+        self.assert_prints(app, &status);
+        self.assert_told(app, name, codes, &latch);
         status
     }
 
@@ -229,6 +229,7 @@ impl World {
         if status.latch(name).is_some() {
             self.fail(&format!("{app} has the latch {name}"));
         }
+        self.assert_told_over(app, name);
     }
 
     /// Asserts that nothing withholds anything.
@@ -239,6 +240,8 @@ impl World {
             self.fail(&format!("{app} is held by {:?}", status.latches()));
         }
         assert!(status.writes("promotion") && status.writes("healing"), "withheld: {:#}", status.0);
+        self.assert_prints(app, &status);
+        SCOPES.iter().for_each(|(name, _)| self.assert_told_over(app, name));
     }
 
     /// Asserts that what `status` prints has each of these phrases.
