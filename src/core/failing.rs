@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::compare::Comparison;
 use super::drift::{self, Answer};
 use super::ledger::Fact;
+use super::plan::removes;
 use super::resource::{Id, Observed};
 use super::state::{Differing, LatchName, State, Trouble};
 
 /// Every word that says why a resource does not converge.
-pub const WHYS: [&str; 9] =
-    ["pending", "unhealthy", "drifted", "held", "fought", "conflict", "unread", "leaving", "failed"];
+pub const WHYS: [&str; 10] =
+    ["pending", "protected", "unhealthy", "drifted", "held", "fought", "conflict", "unread", "leaving", "failed"];
 
 /// Counts the cycles in which a resource differs or is unhealthy up to `failures`, and notices what agrees again. With the
 /// last of them it is marked to be alerted, once, whatever the reason.
@@ -68,7 +69,7 @@ pub fn count(
 /// Tells whether a resource may differ from nothing but what is desired, so that only that can say that it agrees.
 fn awaits_promotion(trouble: &Trouble) -> bool {
     let word = trouble.differing.as_ref().map(|differing| &*differing.why);
-    trouble.breaker.is_some() || matches!(word, Some("pending" | "conflict" | "failed"))
+    trouble.breaker.is_some() || matches!(word, Some("pending" | "protected" | "conflict" | "failed"))
 }
 
 /// Says of each resource that does not converge why, in one of [`WHYS`].
@@ -81,7 +82,10 @@ fn reasons<'a>(comparison: &'a Comparison, state: &'a State) -> BTreeMap<&'a Id,
         why.insert(id, "unhealthy");
     }
     for op in &comparison.promote {
-        why.insert(&op.id, "pending");
+        // Parked until somebody approves it, or on its way like everything else.
+        let approved = || state.app.approvals.iter().any(|approval| approval.digest == op.digest());
+        let parked = op.nature.protected && removes(op) && !approved();
+        why.insert(&op.id, if parked { "protected" } else { "pending" });
     }
     for drift in &comparison.drift {
         let word = match &drift.answer {
