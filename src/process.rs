@@ -13,6 +13,8 @@ use tokio::process::Child;
 
 /// How much of a program's output is kept for people: its end, where errors stand.
 const TAIL: usize = 4096;
+/// How much is kept of its beginning, where a crash says what it is before it says where.
+const HEAD: usize = 256;
 /// How much is read at once: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
 /// How long a killed program is waited for.
@@ -281,15 +283,18 @@ impl Group {
     }
 }
 
-/// The end of a stream.
+/// The end of a stream, and how it began.
 #[derive(Default)]
 struct Tail {
+    head: Vec<u8>,
     bytes: Vec<u8>,
     cut: bool,
 }
 
 impl Tail {
     fn push(&mut self, more: &[u8]) {
+        let room = HEAD.saturating_sub(self.head.len()).min(more.len());
+        self.head.extend_from_slice(&more[..room]);
         self.bytes.extend_from_slice(more);
         if let Some(excess) = self.bytes.len().checked_sub(TAIL).filter(|excess| *excess > 0) {
             self.bytes.drain(..excess);
@@ -299,8 +304,14 @@ impl Tail {
 
     /// Returns it as text that is safe to show.
     fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.bytes);
-        let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
-        format!("{}{}", if self.cut { "…" } else { "" }, text.trim())
+        let safe = |bytes: &[u8]| -> String {
+            let text = String::from_utf8_lossy(bytes);
+            text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+        };
+        if self.cut {
+            format!("{}…\n…{}", safe(&self.head).trim(), safe(&self.bytes).trim())
+        } else {
+            safe(&self.bytes).trim().to_owned()
+        }
     }
 }

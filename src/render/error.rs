@@ -68,6 +68,22 @@ pub enum Problem {
     /// A link without a target, or with one that no file system takes.
     #[error("the symbolic link's target is empty, too long or has a NUL; remove it")]
     Link,
+    /// A program wants too much memory.
+    #[error("{name} wanted more memory than the {cap} bytes that it may take; split the application")]
+    Memory {
+        /// The program.
+        name: &'static str,
+        /// The limit in bytes.
+        cap: u64,
+    },
+    /// A program prints too much.
+    #[error("{name} printed more than {cap} bytes; split the application")]
+    Printed {
+        /// The program.
+        name: &'static str,
+        /// The limit in bytes.
+        cap: u64,
+    },
     /// It took too long.
     #[error("rendering took longer than {} s; split the application", .0.as_secs_f32())]
     Time(Duration),
@@ -147,7 +163,7 @@ impl Problem {
             Self::BadPath => "bad_path",
             Self::Submodule => "submodule",
             Self::LfsPointer => "lfs_pointer",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::Printed { .. } | Self::Memory { .. } => "too_large",
             Self::TooMany(_) => "too_many",
             Self::Name(_) => "name",
             Self::Reserved => "reserved",

@@ -16,6 +16,9 @@ const PRINTED_MAX: usize = 64 << 20;
 /// How much address space it may take: Go programs reserve more than they use.
 const MEMORY_MAX: u64 = 4 << 30;
 
+/// What a Go program says when it gets no more: before pages that say where it was.
+const MEMORY_GONE: [&str; 2] = ["out of memory", "cannot allocate memory"];
+
 /// How long it may take to say its version.
 const VERSION_TIME: Duration = Duration::from_secs(20);
 
@@ -176,11 +179,14 @@ impl Programs {
             Finish::Success => Ok(printed),
             Finish::Failure(_) if complaint.contains("failed to execute") => Err(program
                 .missing("it does not run alone in a directory; it must be a static binary, as its releases are")),
+            Finish::Failure(_) if MEMORY_GONE.iter().any(|words| complaint.contains(words)) => {
+                Err(Problem::Memory { name: program.name, cap: MEMORY_MAX })
+            }
             Finish::Failure(status) => {
                 Err(Problem::Program(format!("{} ended with {status}: {complaint}", program.name)))
             }
             Finish::TimedOut(after) => Err(Problem::Time(after)),
-            Finish::Stopped => Err(Problem::TooLarge { size: printed.len() as u64, cap: PRINTED_MAX as u64 }),
+            Finish::Stopped => Err(Problem::Printed { name: program.name, cap: PRINTED_MAX as u64 }),
         }
     }
 }
