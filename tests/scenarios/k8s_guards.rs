@@ -339,3 +339,80 @@ fn k8s_s16_what_turns_unhealthy_stops_the_rollout_and_the_revert_returns_at_once
     assert!((0..20).map(size).all(|size| size == 1));
     place.assert_no_latch("web", "HEALTH");
 }
+
+/// Tells how many of the application's ConfigMaps there are.
+fn there(place: &Place) -> usize {
+    place.held().len()
+}
+
+#[test]
+fn k8s_s05_killed_after_two_of_three_budgeted_deletions_one_more_is_allowed() {
+    let mut place = Place::new();
+    place.app("web").guard("writeCap: disabled");
+    place.config_maps(0..60, "one").publish("sixty");
+    place.app("web").guard("rate: { perSecond: 1, burst: 1 }");
+    place.drop_maps(0..5).repo.publish("drop five");
+    place.clock.advance(crate::harness::INTERVAL);
+    let mut controller = place.controller();
+    controller.until("two are gone", || (there(&place) <= 58).then_some(()));
+    controller.kill();
+    assert_eq!(there(&place), 58, "the kill came after the third");
+    // The same interval: what was reserved stays spent, however often it begins anew.
+    for _ in 0..3 {
+        place.cycle();
+        assert!(there(&place) >= 57, "more than three deletions in one interval after a kill");
+    }
+    assert_eq!(there(&place), 57, "the third deletion of the budget was lost with the kill");
+    let status = place.status("web");
+    assert_eq!((status.number("/rollout/done"), status.number("/rollout/total")), (3, 5));
+    place.assert_printed(&["rolling out 3 of 5"]);
+    place.settle();
+    assert_eq!(there(&place), 55);
+    place.assert_free("web");
+}
+
+#[test]
+fn k8s_s06_deletions_that_drip_are_held_by_the_window_of_an_hour() {
+    let mut place = Place::new();
+    place.app("web").guard("writeCap: disabled");
+    place.config_maps(0..60, "one").publish("sixty");
+    for round in 0..3 {
+        place.drop_maps(round * 2..round * 2 + 2).publish("two more go");
+    }
+    place.drop_maps(6..8).config_map("c059", "two").repo.publish("and two, with a change");
+    let before = place.held();
+    place.counted_cycles(3);
+    assert_eq!(place.held(), before, "eight deletions in an hour, the limit is six");
+    let status = place.assert_latch("web", "PLAN", &["window"]);
+    let reason = status.reason("PLAN", "window");
+    assert_eq!((&reason["observed"], &reason["limit"]), (&8.into(), &6.into()), "{reason:#}");
+    assert!(!status.writes("promotion") && status.writes("healing"));
+    place.api().delete(&place.path("c010"));
+    place.counted_cycle();
+    assert_eq!(place.held(), before, "healing goes on");
+    place.repo.revert(&place.repo.head(), "alice");
+    place.repo.push();
+    place.settle();
+    place.assert_free("web");
+}
+
+#[test]
+fn k8s_s13_a_first_sync_of_three_hundred_completes_unattended() {
+    let place = Place::new();
+    place.config_maps(0..300, "one").repo.publish("the first commit");
+    place.counted_cycle();
+    assert_eq!(there(&place), 0, "the first counted cycle only observes");
+    place.assert_latch("web", "OBSERVE", &["observe_for"]);
+    let mut before = 0;
+    for cycle in 0..12 {
+        place.counted_cycle();
+        let now = there(&place);
+        assert!(now - before <= 30, "{} written in one interval, the cap is thirty", now - before);
+        assert!(now > before || now == 300, "it stands still at {now} in cycle {cycle}");
+        before = now;
+        place.assert_no_latch("web", "PLAN");
+    }
+    assert_eq!((there(&place), place.status("web").number("/inventory")), (300, 300));
+    place.assert_free("web");
+    place.assert_steady(2);
+}

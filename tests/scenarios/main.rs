@@ -11,6 +11,7 @@ mod attacks_git;
 mod bad_disk;
 mod bad_fetch;
 mod bad_input;
+mod bad_render;
 mod chart;
 mod commands;
 mod doctor;

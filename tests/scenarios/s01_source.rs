@@ -49,7 +49,12 @@ fn s01_a_path_that_keeps_a_placeholder_deletes_nothing_either() {
     let before = world.tree("web");
     world.counted_cycles(3);
     world.assert_unchanged("web", &before);
-    world.assert_latch("web", "PLAN", &["delete_halt"]);
+    let status = world.assert_latch("web", "PLAN", &["delete_halt"]);
+    assert!(!status.writes("promotion") && status.writes("healing"));
+    assert_eq!((status.number("/plan/deletes"), status.number("/inventory")), (12, 12));
+    assert_eq!(status.at("/plan/culprit/commit"), &*world.repo.head());
+    world.assert_printed(&["12", short(&world.repo.head()), "git revert"]);
+    world.assert_heals("web", "f003.conf");
 }
 
 #[test]
@@ -68,10 +73,11 @@ fn s01_a_source_path_that_became_a_file_deletes_nothing() {
     let before = world.tree("web");
     world.counted_cycles(2);
     world.assert_unchanged("web", &before);
-    let latches = world.status("web").latches();
-    let held = latches.contains_key("PLAN") || latches.contains_key("RENDER");
-    assert!(held, "{} is not held: {latches:?}", short(&poison));
-    assert!(!world.status("web").writes("promotion"));
+    let status = world.assert_latch("web", "RENDER", &["render"]);
+    assert!(!status.writes("promotion") && status.writes("healing"));
+    assert_eq!(status.at("/source/tip"), &*poison);
+    world.assert_printed(&["hosts/web", "is not a directory", "source.path"]);
+    world.assert_heals("web", "f003.conf");
 }
 
 #[test]
@@ -92,9 +98,12 @@ fn s01_an_emptied_path_halts_even_for_a_single_resource() {
     world.baseline();
     world.repo.remove("only.conf");
     world.repo.publish("drop it");
+    let before = world.tree("web");
     world.counted_cycles(2);
+    world.assert_unchanged("web", &before);
     assert!(world.exists("web", "only.conf"));
     world.assert_latch("web", "PLAN", &["empty_desired"]);
+    world.assert_heals("web", "only.conf");
 }
 
 #[test]
@@ -124,6 +133,7 @@ fn s01_an_emptied_path_may_be_approved() {
     assert!(world.tree("web").len() >= 9, "more was deleted at once than the cap allows");
     world.counted_cycles(5);
     assert!(world.tree("web").is_empty(), "left: {:?}", world.tree("web").keys());
+    world.assert_journal("web", &[&digest, "local:"]);
 }
 
 /// Asserts RENDER for the tip, with healing going on, until it is taken back.

@@ -16,7 +16,10 @@ fn s02_a_protected_resource_is_parked_and_the_rest_goes_on() {
     world.counted_cycles(4);
 
     let changed = changes(&before, &world.tree("web"));
-    assert_eq!((changed.created.len(), changed.updated.len(), changed.deleted.len()), (1, 8, 1), "{changed:?}");
+    assert_eq!(
+        (changed.updated.len(), &*changed.created, &*changed.deleted),
+        (8, &["new.conf".to_owned()][..], &[name(8)][..])
+    );
     assert!(world.exists("web", "sudoers"), "a protected file was deleted");
     let status = world.status("web");
     assert!(status.latch("PLAN").is_none(), "one protected operation must not hold the others: {:?}", status.latches());
@@ -27,6 +30,8 @@ fn s02_a_protected_resource_is_parked_and_the_rest_goes_on() {
     let digest = parked[0]["digest"].as_str().expect("what is parked has a digest").to_owned();
     assert!(digest.starts_with("sha256:"), "{digest}");
     world.assert_printed(&["sudoers", "protected", "holdfast approve"]);
+    world.assert_prints("web", &status);
+    world.assert_alerted("web", "failing", &["\"set\"", "sudoers", "protected", "\"count\":1"]);
 
     // Neither time nor a restart lets it go.
     world.counted_cycles(3);
@@ -37,6 +42,10 @@ fn s02_a_protected_resource_is_parked_and_the_rest_goes_on() {
     world.approve("web", &digest).ok();
     world.counted_cycles(2);
     assert!(!world.exists("web", "sudoers"), "the approval of a parked deletion has no effect");
+    let gone = changes(&before, &world.tree("web")).deleted;
+    assert_eq!(gone, [name(8), "sudoers".to_owned()], "the approval of one deletion let others go");
+    world.assert_journal("web", &[&digest, "local:"]);
+    world.assert_free("web");
     assert!(world.status("web").list("/parked").is_empty());
     world.assert_converged("web");
 }
@@ -46,6 +55,7 @@ fn s02_a_parked_deletion_may_be_approved_by_tag() {
     let world = World::new();
     world.repo.fill("", 0..20).write("ssh/sshd_config", "PermitRootLogin no\n").write("fstab", "none\n");
     world.baseline();
+    let before = world.tree("web");
     world.repo.remove("ssh/sshd_config").remove("fstab");
     world.repo.publish("drop both");
     world.counted_cycles(2);
@@ -57,6 +67,8 @@ fn s02_a_parked_deletion_may_be_approved_by_tag() {
     world.counted_cycles(2);
     assert!(!world.exists("web", "fstab"), "approved, and still there");
     assert!(world.exists("web", "ssh/sshd_config"), "the approval of one deletion let another go");
+    assert_eq!(changes(&before, &world.tree("web")).deleted, ["fstab"]);
+    world.assert_journal("web", &["bob@example.org"]);
 }
 
 #[test]
@@ -75,6 +87,7 @@ fn s02_emptying_or_replacing_a_protected_resource_is_a_deletion_of_it() {
     let mut names: Vec<_> = parked.iter().map(|one| one["resource"].as_str().unwrap_or_default()).collect();
     names.sort_unstable();
     assert_eq!(names, ["group", "passwd"]);
+    world.assert_prints("web", &world.status("web"));
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn s03_the_poisoned_one_of_five_commits_is_named_and_nothing_is_written() {
     assert_eq!(plan.operations().len(), 64);
     world.assert_unchanged("web", &before);
 
+    world.assert_journal("web", &[&commits[2]]);
     // Healing goes on to what was accepted.
     world.assert_heals("web", "f050.conf");
 }
@@ -76,8 +77,10 @@ fn s03_a_fifth_commit_that_reverts_the_third_converges_and_says_what_was_skipped
     assert_eq!(changed.updated, ["f000.conf", "f001.conf", "f002.conf"]);
     assert!(changed.created.is_empty() && changed.deleted.is_empty(), "{changed:?}");
     world.assert_free("web");
-    let said = world.everything_said("web");
-    assert!(said.contains(short(&commits[2])), "the skipped commit {} is told nowhere:\n{said}", commits[2]);
+    assert_eq!(world.status("web").at("/skipped"), &serde_json::json!([commits[2]]), "{:#}", world.status("web").0);
+    world.assert_printed(&[&format!("skipped {}", short(&commits[2]))]);
+    world.assert_journal("web", &[&commits[2]]);
+    assert!(world.receiver.of("PLAN", "set").is_empty(), "it was halted on the way");
 }
 
 #[test]
@@ -139,6 +142,8 @@ fn s03_five_commits_of_which_none_crosses_alone_are_an_accumulation() {
     assert_eq!(contributors, commits);
     let said = world.status_text() + &status.0.to_string() + &world.plan("web").0.to_string();
     assert!(said.contains("accumulation"), "the verdict is not told:\n{said}");
+    world.assert_printed(&["accumulation: no commit crosses a limit alone; 5 contribute", "a little, ", "git restore"]);
+    world.assert_heals("web", "f040.conf");
 }
 
 #[test]

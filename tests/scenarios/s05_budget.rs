@@ -28,8 +28,14 @@ fn s05_killed_after_two_of_three_budgeted_deletions_one_more_is_allowed() {
             let deleted = changes(&before, &world.tree("web")).deleted.len();
             assert!(deleted <= 3, "{deleted} deletions in one interval after a kill at step {step}");
             most = most.max(deleted);
+            let status = world.status("web");
+            let done = (status.number("/rollout/done"), status.number("/rollout/total"));
+            let deleted = i64::try_from(deleted).expect("it fits");
+            assert_eq!(done, (deleted, 5), "after a kill at step {step}");
+            world.assert_printed(&[&format!("rolling out {deleted} of 5")]);
             world.counted_cycles(3);
             world.assert_converged("web");
+            world.assert_free("web");
         } else if deleted > 2 || ran.code == Some(0) {
             break;
         }
@@ -55,6 +61,9 @@ fn s05_sixty_wakes_in_a_minute_write_one_interval_s_budget() {
     assert_eq!(changes(&before, &world.tree("web")).updated.len(), 10, "wakes wrote more than an interval's budget");
     let status = world.status("web");
     assert_eq!((status.number("/rollout/done"), status.number("/rollout/total")), (10, 30));
+    world.assert_free("web");
+    world.assert_printed(&["rolling out 10 of 30"]);
+    assert_eq!(changes(&before, &world.tree("web")).total(), 10);
     world.counted_cycle();
     assert_eq!(changes(&before, &world.tree("web")).updated.len(), 20);
     world.counted_cycle();

@@ -29,6 +29,8 @@ fn s12_a_change_on_hold_is_escalated_and_never_reverted() {
     assert!(drift.stdout.contains("by hand"), "the drift is shown without its content:\n{}", drift.stdout);
     let said = world.everything_said("web") + &drift.stdout;
     assert!(said.contains("incident 4711"), "the reason of the hold is told nowhere:\n{said}");
+    world.assert_alerted("web", "emergency", &["f003.conf", "left alone", "holdfast status web"]);
+    world.assert_printed(&["f003.conf (emergency)"]);
     // The rest heals as ever.
     world.remove_live("web", "f005.conf");
     world.counted_cycles(3);
@@ -48,6 +50,11 @@ fn s12_a_commit_does_not_overwrite_a_change_on_hold() {
     assert_eq!(world.live("web", "f004.conf"), content(4, "omega"), "one conflict held the others");
     let said = world.status_text() + &world.status("web").0.to_string();
     assert!(said.to_lowercase().contains("conflict") && said.contains("f003.conf"), "not told:\n{said}");
+    let status = world.status("web");
+    let conflict = &status.list("/parked")[0];
+    assert_eq!((&conflict["resource"], &conflict["reason"]), (&"f003.conf".into(), &"conflict".into()));
+    world.assert_prints("web", &status);
+    world.assert_alerted("web", "failing", &["\"set\"", "f003.conf"]);
 
     // Once the hold ends the commit is in force again.
     world.holdfast(&["release", "f003.conf"]).ok();
@@ -114,6 +121,8 @@ fn s12_an_edit_by_nobody_known_is_announced_and_reverted_after_the_grace() {
     let drift = world.holdfast(&["drift", "web"]).ok();
     let said = world.status_text() + &drift.stdout;
     assert!(said.contains("holdfast hold"), "the command that keeps it is not told:\n{said}");
+    world.assert_alerted("web", "fresh", &["f003.conf", "routine", "holdfast hold f003.conf"]);
+    world.assert_printed(&["f003.conf (fresh)", "holdfast hold f003.conf"]);
     world.advance(20);
     world.counted_cycle();
     assert_eq!(world.live("web", "f003.conf"), BY_HAND, "reverted within the grace");
@@ -146,6 +155,7 @@ fn s12_changed_access_control_is_tampering_and_reverted_at_once() {
     assert_eq!(world.live("web", "sudoers.d/ops"), "%ops ALL=(ALL) ALL\n");
     classed |= world.everything_said("web").contains("tamper");
     assert!(classed, "it is nowhere called tampering");
+    world.assert_alerted("web", "tamper", &["sudoers.d/ops", "access control"]);
 }
 
 #[test]
@@ -198,6 +208,8 @@ fn s12_three_reverts_in_an_hour_are_a_fight_and_quarantine() {
     });
     assert!(told, "the quarantine is not told: {failing:?}");
     world.assert_printed(&["f003.conf"]);
+    world.assert_alerted("web", "fight", &["f003.conf", "quarantined", "holdfast release"]);
+    world.assert_journal("web", &["quarantined"]);
 
     // A person lets it go.
     world.holdfast(&["release", "f003.conf"]).ok();

@@ -28,6 +28,12 @@ fn s13_few_resources_may_be_deleted_as_written() {
         assert_eq!(latched, held, "{deleted} of {n}");
         assert_eq!(gone, if held { 0 } else { deleted }, "{deleted} of {n}");
         assert_eq!(world.exists("web", "zz-new.conf"), !held, "{deleted} of {n}: creations are part of the plan");
+        if held {
+            let status = world.assert_latch("web", "PLAN", &["delete_halt"]);
+            assert_eq!(status.number("/plan/deletes"), i64::try_from(deleted).expect("it fits"), "{deleted} of {n}");
+        } else {
+            world.assert_free("web");
+        }
     }
 }
 
@@ -50,6 +56,7 @@ fn s13_nothing_to_do_with_nothing() {
     let status = world.status("web");
     assert_eq!(status.number("/inventory"), 0);
     assert!(world.tree("web").is_empty());
+    world.assert_latch("web", "PLAN", &["empty_desired"]);
 }
 
 #[test]
@@ -233,6 +240,9 @@ fn s13_a_write_cap_of_zero_writes_nothing() {
     world.assert_unchanged("web", &before);
     let status = world.status("web");
     assert_eq!(status.number("/plan/updates"), 1, "what is not written is still planned");
+    world.assert_free("web");
+    world.assert_printed(&["rolling out 0 of 1", "drift 1"]);
+    world.assert_alerted("web", "failing", &["\"set\"", "f000.conf (pending)", "f005.conf (drifted)"]);
     assert_eq!(status.number("/drift/missing"), 1);
 }
 
@@ -247,6 +257,8 @@ fn s13_a_delete_cap_of_zero_deletes_nothing_and_writes_the_rest() {
     world.counted_cycles(3);
     assert!(world.exists("web", "f000.conf"));
     assert_eq!(world.live("web", "f001.conf"), content(1, "omega"));
+    world.assert_free("web");
+    world.assert_printed(&["rolling out 1 of 2"]);
 }
 
 #[test]

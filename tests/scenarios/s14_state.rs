@@ -129,14 +129,10 @@ fn s14_a_second_application_on_the_same_root_writes_nothing() {
     world.repo.fill("other", 30..33);
     world.app("web").guard("growthHalt: disabled");
     world.repo.publish("another application");
-    let ran = world.counted_cycle();
-    if ran.code == Some(65) {
-        // Refused as a whole, naming both: as good.
-        ran.says(&["web", "other"]);
-        return;
-    }
-    world.counted_cycles(3);
-    assert!(!root.join("f030.conf").exists(), "two applications wrote to one directory");
+    let before = crate::harness::tree::read(&root);
+    // Refused as a whole, naming both.
+    world.counted_cycle().exits(65).says(&["web", "other", &root.to_string_lossy()]);
+    assert_eq!(crate::harness::tree::read(&root), before, "two applications wrote to one directory");
 }
 
 #[test]
@@ -209,10 +205,8 @@ fn s14_a_plan_may_not_write_holdfast_s_own_files() {
     world.repo.publish("take over the anchor");
     world.counted_cycles(2);
     let now = fs::read(world.root("web").join(".holdfast")).expect("the anchor is there");
-    assert_ne!(now, b"mine now\n", "the anchor was overwritten by a commit");
-    assert!(!anchor.is_empty());
-    let status = world.status("web");
-    let told =
-        !status.latches().is_empty() || !status.list("/failing").is_empty() || !status.list("/parked").is_empty();
-    assert!(told, "it is not told: {:#}", status.0);
+    assert_eq!(now, anchor, "the anchor was overwritten by a commit");
+    let status = world.assert_latch("web", "RENDER", &["render"]);
+    assert!(!status.writes("promotion") && status.writes("healing"));
+    world.assert_printed(&[".holdfast"]);
 }

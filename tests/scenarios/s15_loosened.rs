@@ -32,7 +32,13 @@ fn s15_a_threshold_loosened_first_is_itself_held_for_an_approval() {
     world.app("web").guard("deleteHalt: disabled").guard("changeHalt: disabled").guard("window: disabled");
     world.counted_cycle();
     let said = world.status_text() + &world.status("web").0.to_string();
-    assert!(said.contains("deleteHalt") || said.contains("delete_halt"), "the loosening is not told:\n{said}");
+    assert!(said.contains("deleteHalt"), "the loosening is not told:\n{said}");
+    let digest = world.status("web").text("/configuration/digest").to_owned();
+    world.assert_printed(&[
+        "the configuration loosens deleteHalt, changeHalt, window",
+        "the stricter one governs",
+        &format!("holdfast approve web {digest}"),
+    ]);
     let before = world.tree("web");
     world.repo.drop("hosts/web", 0..30);
     world.repo.publish("the poison");
@@ -93,6 +99,8 @@ fn s15_a_renamed_application_leaves_its_resources() {
     world.app("web").name = "www".to_owned();
     world.counted_cycles(3);
     world.assert_unchanged("www", &before);
+    // The anchor is that of another application.
+    world.assert_latch("www", "STATE", &["anchor"]);
 }
 
 #[test]

@@ -55,12 +55,18 @@ fn s17_the_fleet_guard_holds_two_hundred_and_one_approval_lets_all_go() {
     }
     assert_eq!(digests.len(), 1, "one digest is to be approved, not {}", digests.len());
     world.assert_printed(&["PLAN", "200"]);
+    for application in ["app-000", "app-107", "app-199"] {
+        world.assert_latch(application, "PLAN", &["fleet_change"]);
+    }
     world.assert_heals("app-007", &name(3));
     assert_eq!(changed(&world, &names, "omega"), 0);
 
     world.approve("app-000", digests.first().expect("there is one")).ok();
     world.counted_cycles(2);
     assert_eq!(changed(&world, &names, "omega"), 200, "one approval does not let all go");
+    for application in ["app-000", "app-107", "app-199"] {
+        world.assert_free(application);
+    }
 }
 
 #[test]
@@ -72,6 +78,7 @@ fn s17_less_than_half_of_the_applications_pass() {
     change_all(&world, &names[..7], "sigma");
     world.counted_cycles(2);
     assert_eq!(changed(&world, &names, "sigma"), 0, "seven of twelve is more than half");
+    world.assert_latch("app-003", "PLAN", &["fleet_change"]);
 }
 
 #[test]
@@ -97,4 +104,6 @@ fn s17_an_unreachable_target_delays_nobody_s_judgement() {
     change_all(&world, &names[1..2], "omega");
     world.counted_cycles(2);
     assert_eq!(world.live("app-001", &name(2)), content(2, "omega"), "one unreachable target stopped another");
+    world.assert_latch("app-000", "OBSERVATION", &["observation"]);
+    world.assert_free("app-001");
 }

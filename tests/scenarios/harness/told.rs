@@ -118,3 +118,24 @@ impl World {
         }
     }
 }
+
+impl World {
+    /// Asserts that of resources (`failing`, `fight`, a class of drift) something was told that has these phrases, and nothing
+    /// newer of that subject.
+    #[track_caller]
+    pub fn assert_alerted(&self, app: &str, subject: &str, phrases: &[&str]) {
+        let last = self.receiver.last(app, subject).map(|told| told.to_string()).unwrap_or_default();
+        for phrase in phrases {
+            assert!(last.contains(phrase), "{phrase:?} of {subject} was not told: {last}");
+        }
+    }
+
+    /// Asserts that the journal of an application has each of these phrases, as JSON.
+    #[track_caller]
+    pub fn assert_journal(&self, app: &str, phrases: &[&str]) {
+        let journal = self.holdfast(&["history", app, "--last", "100000", "--output", "json"]).ok().stdout;
+        for phrase in phrases {
+            assert!(journal.contains(phrase), "{phrase:?} is not in the journal:\n{journal}");
+        }
+    }
+}
