@@ -60,7 +60,7 @@ fn load_one(cluster: &InCluster, resource: &Resource<'_>) -> Result<Application,
         let scope = Scope::new(&base, more);
         let application = validate::application(&scope, &raw, origin);
         if let Some(application) = application.as_ref().filter(|_| !cluster.unconfined) {
-            validate::confined(&scope, application, resource.namespace);
+            validate::confined(&scope, application, resource.namespace, cluster.unconfined_renderers);
         }
         application
     });
@@ -226,5 +226,45 @@ mod tests {
             )],
         );
         assert!(local[0].as_ref().unwrap_err().iter().any(|error| error.starts_with("spec.source.url")), "{local:?}");
+    }
+
+    #[test]
+    fn a_tenant_has_no_program_run_no_isolation_lifted_and_decrypts_with_its_own_key() {
+        let spec = |render: Value| {
+            json!({
+                "source": { "url": "https://git.example.com/a.git", "render": render },
+                "target": { "kubernetes": { "serviceAccount": "deployer" } },
+            })
+        };
+        let told = |more: &str, render: Value| load(&controller(more), &[("team-a", "web", spec(render))]).remove(0);
+        let sops = |key: &str| json!({ "ageKeyFile": key });
+        let wrong = [
+            (json!({ "kustomize": { "program": "/bin/anything" } }), "spec.source.render.kustomize.program"),
+            (json!({ "helm": { "program": "team-a/anything" } }), "spec.source.render.helm.program"),
+            (
+                json!({ "plain": {}, "sops": { "program": "x", "ageKeyFile": "keys/age" } }),
+                "spec.source.render.sops.program",
+            ),
+            (json!({ "plain": {}, "sops": sops("../team-b/keys/age") }), "spec.source.render.sops.ageKeyFile"),
+            (json!({ "plain": {}, "sops": sops("/etc/holdfast/api/tokens") }), "spec.source.render.sops.ageKeyFile"),
+        ];
+        for (render, field) in wrong {
+            for more in ["", "unconfinedRenderers: true"] {
+                let errors = told(more, render.clone()).unwrap_err();
+                assert!(errors.len() == 1 && errors[0].starts_with(&format!("{field}: ")), "{field}: {errors:?}");
+            }
+        }
+        assert!(told("", json!({ "plain": {}, "sops": sops("keys/age") })).is_ok());
+        // Only whoever runs the controller can accept that nothing isolates a program.
+        let lifted = [
+            (json!({ "kustomize": { "unconfined": true } }), "kustomize"),
+            (json!({ "helm": { "unconfined": true } }), "helm"),
+            (json!({ "plain": {}, "sops": { "unconfined": true, "ageKeyFile": "keys/age" } }), "sops"),
+        ];
+        for (render, name) in lifted {
+            let errors = told("", render.clone()).unwrap_err();
+            assert!(errors[0].starts_with(&format!("spec.source.render.{name}.unconfined: ")), "{errors:?}");
+            assert!(told("unconfinedRenderers: true", render).is_ok());
+        }
     }
 }

@@ -70,6 +70,8 @@ pub struct InCluster {
     pub files: PathBuf,
     /// Whether an Application may name whatever this process may use.
     pub unconfined: bool,
+    /// Whether an Application may have its renderers run where nothing isolates them.
+    pub unconfined_renderers: bool,
     /// How many replicas share the repositories; at least one.
     pub replicas: u32,
 }

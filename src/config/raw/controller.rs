@@ -82,6 +82,8 @@ pub struct RawApplications {
     /// Whether an Application may name whatever this process may use: any file, local repositories, directories, programs.
     /// Only where whoever may write an Application may do all that the controller may. Default `false`.
     pub unconfined: Option<bool>,
+    /// Whether an Application may say `unconfined: true` for its renderers, where nothing isolates a program. Default `false`.
+    pub unconfined_renderers: Option<bool>,
 }
 
 /// The secrets of webhooks.

@@ -6,11 +6,13 @@
 use std::path::Path;
 
 use super::Scope;
-use crate::config::validated::{Application, Credentials, KubernetesTarget, Target, Transport};
+use crate::config::validated::{
+    Application, Credentials, Helm, KubernetesTarget, Render, Sops, Source, Target, Transport,
+};
 
 /// Judges an application of a namespace; the scope is at the document's top, and its paths are relative to the folder of the
-/// files that the namespace may name.
-pub(in crate::config) fn confined(scope: &Scope<'_>, app: &Application, namespace: &str) {
+/// files that the namespace may name. With `unconfined_renderers` it may have programs run that nothing isolates.
+pub(in crate::config) fn confined(scope: &Scope<'_>, app: &Application, namespace: &str, unconfined_renderers: bool) {
     let scope = scope.key("spec");
     let source = scope.key("source");
     if app.source.transport == Transport::Local {
@@ -44,7 +46,36 @@ pub(in crate::config) fn confined(scope: &Scope<'_>, app: &Application, namespac
             inside(&scope, file);
         }
     }
+    renderers(&source.key("render"), &app.source, unconfined_renderers);
     target(&scope.key("target"), &app.target, namespace);
+}
+
+fn renderers(scope: &Scope<'_>, source: &Source, unconfined_renderers: bool) {
+    let renderer = match &source.render {
+        Render::Plain => None,
+        Render::Kustomize { program, unconfined } => Some(("kustomize", program, *unconfined)),
+        Render::Helm(Helm { program, unconfined, .. }) => Some(("helm", program, *unconfined)),
+    };
+    let sops = source.sops.as_ref();
+    if let Some(Sops { age_key_file, .. }) = sops {
+        inside(&scope.key("sops").key("ageKeyFile"), age_key_file);
+    }
+    let sops = sops.map(|Sops { program, unconfined, .. }| ("sops", program, *unconfined));
+    for (name, program, unconfined) in renderer.into_iter().chain(sops) {
+        let scope = scope.key(name);
+        if program.is_some() {
+            scope.key("program").error(
+                "is a program of the controller's pod",
+                format!("take it out: `{name}` of the controller's image is run"),
+            );
+        }
+        if unconfined && !unconfined_renderers {
+            scope.key("unconfined").error(
+                "lifts what isolates a program in the controller's pod",
+                "take it out; or let whoever runs the controller set `applications.unconfinedRenderers`",
+            );
+        }
+    }
 }
 
 fn target(scope: &Scope<'_>, target: &Target, namespace: &str) {

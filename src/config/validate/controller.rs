@@ -48,7 +48,8 @@ pub(in crate::config) fn controller(scope: &Scope<'_>, raw: &ControllerDocument)
 fn cluster(scope: &Scope<'_>, raw: &RawInCluster) -> InCluster {
     let RawInCluster { kubeconfig, context, namespace, applications, replicas } = raw;
     let none = RawApplications::default();
-    let RawApplications { namespaces, files, unconfined } = applications.as_ref().unwrap_or(&none);
+    let RawApplications { namespaces, files, unconfined, unconfined_renderers } =
+        applications.as_ref().unwrap_or(&none);
     let scope_of = scope.key("applications");
     if namespaces.as_ref().is_some_and(Vec::is_empty) {
         scope_of
@@ -70,6 +71,7 @@ fn cluster(scope: &Scope<'_>, raw: &RawInCluster) -> InCluster {
         namespaces,
         files: scope_of.key("files").path(files.as_deref().unwrap_or("/etc/holdfast/files")),
         unconfined: unconfined.unwrap_or(false),
+        unconfined_renderers: unconfined_renderers.unwrap_or(false),
         replicas: replicas.unwrap_or(1).max(1),
     }
 }
