@@ -62,7 +62,7 @@ pub enum Command {
     Approve(Approve),
     /// Keep a resource from being written for a while
     Hold(Hold),
-    /// End a hold, or a quarantine
+    /// End a hold or a quarantine; without one, have what somebody changed taken back
     Release(Release),
     /// Accept a new beginning after STATE or HISTORY
     Reanchor(Reanchor),

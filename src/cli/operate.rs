@@ -18,7 +18,7 @@ use crate::core::clock::Clock;
 use crate::core::freeze::Parsed;
 use crate::core::ledger::Fact;
 use crate::core::resource::{AnchorSeen, Digest, Id};
-use crate::core::state::Hold;
+use crate::core::state::{Hold, Trouble};
 use crate::store::{ControllerLock, Ledger, Mode, StoreError};
 
 fn user() -> Arc<str> {
@@ -225,14 +225,19 @@ pub(super) fn release(cli: &Cli, args: &args::Release) -> Done {
     let counter = Counter::open(cli)?;
     let id = Id::new(args.resource.as_str());
     let app = having(&counter.config, &counter.ledger, args.app.as_deref(), &id)?;
+    let mut held = false;
     counter.desk().commit(&app.name, |state| -> Result<_, Failure> {
-        let Some(trouble) =
-            state.trouble(&id).filter(|trouble| trouble.hold.is_some() || trouble.quarantined.is_some())
+        let differs = |trouble: &Trouble| trouble.drift.as_ref().is_some_and(|mark| mark.released.is_none());
+        let Some(trouble) = state
+            .trouble(&id)
+            .filter(|trouble| trouble.hold.is_some() || trouble.quarantined.is_some() || differs(trouble))
         else {
-            return Err(Failure::new(format!("{id} of {} is neither held nor quarantined", app.name)));
+            let why = format!("{id} of {} is neither held nor quarantined, and nothing differs there", app.name);
+            return Err(Failure::new(why).hint("`holdfast drift` prints what differs, by the names to use here"));
         };
+        held = trouble.hold.is_some() || trouble.quarantined.is_some();
         let mut facts = Vec::new();
-        if trouble.hold.is_some() {
+        if trouble.hold.is_some() || !held {
             facts.push(Fact::Released { id: id.clone(), by: user() });
         }
         if trouble.quarantined.is_some() {
@@ -240,7 +245,8 @@ pub(super) fn release(cli: &Cli, args: &args::Release) -> Done {
         }
         Ok(facts)
     })?;
-    println!("released: {id} of {}", app.name);
+    let what = if held { "" } else { "; what differs there now is taken back, as far as nothing stops healing" };
+    println!("released: {id} of {}{what}", app.name);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -243,6 +243,7 @@ impl Row<'_> {
         let answer = match self.view.guards.drift.routine {
             _ if drift::ignored(self.id, &self.view.guards.drift) => return,
             _ if held => Answer::Leave("a person holds it".into()),
+            _ if drift::released(trouble, Some(here), self.view.now) => Answer::Revert,
             super::guards::DriftPolicy::Revert if at <= self.view.now => Answer::Revert,
             super::guards::DriftPolicy::Revert => Answer::RevertAt(at),
             super::guards::DriftPolicy::Escalate { .. } => Answer::Escalate(None),

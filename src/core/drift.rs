@@ -98,6 +98,15 @@ pub fn quarantined(trouble: Option<&Trouble>) -> bool {
     !weaken::is(Weakened::Quarantine) && trouble.is_some_and(|trouble| trouble.quarantined.is_some())
 }
 
+/// Tells whether a person said that what is there now may be taken back. What was changed since is another matter, also where the
+/// digest is the same because the place is somebody else's now; and a hold comes first.
+pub fn released(trouble: Option<&Trouble>, here: Option<&Here>, now: Timestamp) -> bool {
+    let mark = trouble.and_then(|trouble| trouble.drift.as_ref());
+    let mark = mark.filter(|mark| mark.live == here.map(|here| here.digest));
+    let since = |at: Timestamp| here.and_then(|here| here.touch().at).is_some_and(|touched| touched > at);
+    mark.and_then(|mark| mark.released).is_some_and(|at| !since(at)) && !held(trouble, now)
+}
+
 fn matches(ignore: &Ignore, id: &Id) -> bool {
     ignore.kind.as_ref().is_none_or(|kind| is_of_kind(id, kind))
         && ignore.resource.as_ref().is_none_or(|pattern| glob::matches(pattern, id.as_str()))
@@ -133,6 +142,7 @@ pub fn classify(
         .filter(|mark| mark.live == digest)
         .map_or(now, |mark| mark.since);
     let hold = held(trouble, now);
+    let released = released(trouble, here, now);
     let changed = changed_at(here, since, now);
     let routine_at = changed.checked_add(signed(policies.grace)).unwrap_or(now);
     let class = if hold {
@@ -142,12 +152,14 @@ pub fn classify(
     } else {
         match here {
             None => Class::Missing,
+            Some(_) if released => Class::Routine,
             Some(here) if here.touch().interactive && !weaken::is(Weakened::Emergency) => Class::Emergency,
             Some(_) if now < routine_at => Class::Fresh,
             Some(_) => Class::Routine,
         }
     };
     let policy = match class {
+        _ if released => DriftPolicy::Revert,
         Class::Missing => policies.missing,
         Class::Tamper => policies.tamper,
         Class::Emergency => policies.emergency,
@@ -188,7 +200,7 @@ pub fn mark(drift: &Drift, trouble: Option<&Trouble>) -> Option<DriftMark> {
         return None;
     }
     let first = known.map_or(drift.since, |mark| mark.first);
-    Some(DriftMark { live: drift.live, since: drift.since, first, told: None })
+    Some(DriftMark { live: drift.live, since: drift.since, first, told: None, released: None })
 }
 
 /// How often people are told again of an emergency (`GUARDS.md` 6).
@@ -226,7 +238,66 @@ pub fn answer_text(id: &Id, answer: &Answer) -> String {
             format!("routine from {} on; keep it: holdfast hold {id} --for 4h --reason \"…\"", seconds(at))
         }
         Answer::Escalate(Some(at)) => format!("escalated; reverted from {} on", seconds(at)),
-        Answer::Escalate(None) => "escalated: adopt it by a commit, or release it".to_owned(),
+        Answer::Escalate(None) => {
+            format!("escalated: adopt it by a commit, or have it taken back: holdfast release {id}")
+        }
         Answer::Leave(why) => format!("left alone: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::commit::CommitId;
+    use super::super::fixture::digest;
+    use super::super::resource::{Health, More, Nature, Touch, Version};
+    use super::super::state::About;
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(1_000 + minute)
+    }
+
+    /// What a person's tool left at a minute, in a place that is not ours any longer: its digest says nothing of the value.
+    fn edited(minute: i64) -> Live {
+        let touch = Touch { by: Some("kubectl-edit".into()), interactive: true, at: Some(at(minute)) };
+        Live::Here(Here {
+            digest: digest(3),
+            version: Version::new("7"),
+            nature: Arc::new(Nature::default()),
+            health: Health::default(),
+            more: Some(Box::new(More { touch, ..More::default() })),
+        })
+    }
+
+    fn answer(trouble: &Trouble, live: &Live, now: i64) -> (Class, Answer) {
+        let accepted = Accepted {
+            desired: digest(1),
+            live: digest(2),
+            about: Arc::new(About {
+                commit: CommitId::new(""),
+                origin: None,
+                nature: Arc::new(Nature::default()),
+                created: None,
+                rank: 0,
+                fields: None,
+            }),
+        };
+        let drift = classify(&Id::new("a"), &accepted, live, Some(trouble), &DriftPolicies::default(), at(now));
+        (drift.class, drift.answer)
+    }
+
+    #[test]
+    fn a_release_is_of_what_was_there_then_and_a_hold_comes_first() {
+        let mark = DriftMark { live: Some(digest(3)), since: at(0), first: at(0), told: None, released: None };
+        let mut trouble = Trouble { drift: Some(mark), ..Trouble::default() };
+        let escalated = (Class::Emergency, Answer::Escalate(None));
+        assert_eq!(answer(&trouble, &edited(0), 500), escalated);
+        trouble.drift.as_mut().unwrap().released = Some(at(5));
+        assert_eq!(answer(&trouble, &edited(0), 6), (Class::Routine, Answer::Revert));
+        // Edited anew after it: the next incident.
+        assert_eq!(answer(&trouble, &edited(6), 7), escalated);
+        trouble.hold =
+            Some(super::super::state::Hold { by: "bob".into(), reason: "look".into(), since: at(6), until: None });
+        assert_eq!(answer(&trouble, &edited(0), 7), escalated);
     }
 }

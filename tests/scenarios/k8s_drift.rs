@@ -69,6 +69,29 @@ fn k8s_a_person_s_edit_is_told_with_its_author_and_not_reverted() {
 }
 
 #[test]
+fn k8s_what_a_person_changed_is_taken_back_once_it_is_released() {
+    let place = dozen();
+    // An incident is over: one was put back by hand, which leaves its owner, and one was not.
+    place.api().merge(&place.path("c003"), "kubectl-edit", &json!({"data": {"value": "by hand"}}));
+    place.api().merge(&place.path("c004"), "kubectl-edit", &json!({"data": {"value": "by hand"}}));
+    place.counted_cycle();
+    place.api().merge(&place.path("c003"), "kubectl-edit", &json!({"data": {"value": "one"}}));
+    place.counted_cycles(2);
+    assert_eq!(place.status("web").number("/drift/byClass/emergency"), 2, "{:#}", place.status("web").at("/drift"));
+    let id = |name: &str| format!("/ConfigMap/{}/{name}", place.namespace);
+    let said = place.holdfast(&["drift", "web"]).ok().stdout;
+    for name in ["c003", "c004"] {
+        let command = format!("holdfast release {}", id(name));
+        assert!(said.contains(&command), "{command} is not said:\n{said}");
+        place.holdfast(&["release", &id(name)]).ok().says(&["taken back"]);
+    }
+    place.counted_cycles(2);
+    assert_eq!(place.held()["c004"], "one");
+    place.assert_steady(2);
+    place.holdfast(&["release", &id("c004")]).refused().says(&["nothing differs there"]);
+}
+
+#[test]
 fn k8s_a_change_by_nobody_known_is_announced_and_reverted_after_the_grace() {
     let place = dozen();
     place.api().merge(&place.path("c003"), "some-operator", &json!({"data": {"value": "theirs"}}));

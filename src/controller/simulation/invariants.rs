@@ -227,7 +227,13 @@ impl World {
         }
         let held = credit.held;
         let differs = resource.accepted.as_deref().map(|accepted| accepted.live) != object.as_ref().map(|o| o.digest);
+        let mark = resource.trouble.as_deref().and_then(|trouble| trouble.drift.as_ref());
+        let touched = object.as_ref().and_then(|object| object.touch.at);
+        let released = mark.filter(|mark| mark.live == object.as_ref().map(|o| o.digest));
+        let released =
+            released.and_then(|mark| mark.released).is_some_and(|at| touched.is_none_or(|touched| touched <= at));
         let emergency = differs
+            && !released
             && resource.accepted.is_some()
             && object.as_ref().is_some_and(|object| object.touch.interactive)
             && !resource.accepted.as_deref().is_some_and(|accepted| accepted.about.nature.access_control);

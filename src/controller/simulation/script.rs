@@ -160,12 +160,13 @@ impl World {
         self.command(store, app, &[Fact::Held { id, hold }]);
     }
 
-    /// `holdfast release` of everything that is held or quarantined.
+    /// `holdfast release` of everything that is held or quarantined, or differs.
     pub fn release_all(&mut self, store: usize, app: usize) {
         let mut facts = Vec::new();
         for (id, resource) in &self.durable(store, app).resources {
             let Some(trouble) = resource.trouble.as_deref() else { continue };
-            if trouble.hold.is_some() {
+            let differs = trouble.drift.as_ref().is_some_and(|mark| mark.released.is_none());
+            if trouble.hold.is_some() || trouble.quarantined.is_none() && differs {
                 facts.push(Fact::Released { id: id.clone(), by: "local:ops".into() });
             }
             if trouble.quarantined.is_some() {

@@ -155,8 +155,24 @@ impl State {
                     approval.used = true;
                 }
             }
-            Fact::Held { id, hold } => self.trouble_mut(id, touched).hold = Some(hold.clone()),
-            Fact::Released { id, .. } => self.mend(id, touched, |trouble| trouble.hold = None),
+            Fact::Held { id, hold } => {
+                let trouble = self.trouble_mut(id, touched);
+                trouble.hold = Some(hold.clone());
+                if let Some(mark) = &mut trouble.drift {
+                    mark.released = None;
+                }
+            }
+            // What ends a hold says nothing yet of what was changed meanwhile.
+            Fact::Released { id, .. } => {
+                let now = self.now();
+                self.mend(id, touched, |trouble| {
+                    if trouble.hold.take().is_none()
+                        && let Some(mark) = &mut trouble.drift
+                    {
+                        mark.released = Some(now);
+                    }
+                });
+            }
             Fact::Quarantined { id } => {
                 let now = self.now();
                 self.trouble_mut(id, touched).quarantined = Some(now);

@@ -313,7 +313,7 @@ pub enum Fact {
         /// How.
         hold: Hold,
     },
-    /// A hold ended.
+    /// A hold ended; or, where there was none, what differs there now may be taken back.
     Released {
         /// Which.
         id: Id,

@@ -90,6 +90,9 @@ pub struct DriftMark {
     /// When people were last told of this value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Timestamp>,
+    /// When a person said that this may be taken back, if anybody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Timestamp>,
 }
 
 /// Failed attempts to write a resource (`GUARDS.md` 7).

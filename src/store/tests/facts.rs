@@ -233,6 +233,7 @@ fn differing() -> impl Strategy<Value = Differing> {
 
 fn about_resources() -> Vec<BoxedStrategy<Fact>> {
     let mark = (option::of(digest()), time(), time()).prop_map(|(live, since, first)| DriftMark {
+        released: None,
         live,
         since,
         first,
