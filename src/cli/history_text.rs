@@ -1,5 +1,6 @@
 //! A row of the journal as text for people: what happened, to what, and why.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// How long a line may get before it is cut; `--output json` has it whole.
@@ -29,8 +30,13 @@ const TOLD: [&str; 20] = [
     "kind",
 ];
 
+/// Spells a row, with its end of line.
+pub(super) fn row(at: Timestamp, app: &str, seq: u64, kind: &str, told: &Value) -> String {
+    format!("{}  {app:<8} {seq:>6}  {kind:<16} {}\n", at.strftime("%Y-%m-%d %H:%M:%SZ"), fact(told))
+}
+
 /// Spells a fact.
-pub(super) fn fact(fact: &Value) -> String {
+fn fact(fact: &Value) -> String {
     let Some(fields) = fact.as_object() else { return String::new() };
     let mut parts = Vec::new();
     for name in TOLD {
@@ -45,7 +51,8 @@ pub(super) fn fact(fact: &Value) -> String {
             parts.push(value);
         }
     }
-    // What stands one level down: a latch's reasons, an approval, a rollout, a hold.
+    // A bar's reasons; and what stands one level down: a latch's reasons, an approval, a rollout, a hold.
+    parts.extend(first_reason(fields.get("reasons")));
     for (name, value) in fields.iter().filter(|(_, value)| value.is_object()) {
         parts.extend(inner(name, value));
     }
@@ -67,11 +74,12 @@ fn inner(name: &str, value: &Value) -> Vec<String> {
         }
         "hold" => [said("reason"), said("by").map(|by| format!("by {by}"))].into_iter().flatten().collect(),
         "breaker" => said("reason").or_else(|| said("why")).into_iter().collect(),
-        _ => {
-            let reasons = value.get("reasons").and_then(Value::as_array).into_iter().flatten();
-            reasons.filter_map(|reason| reason.get("message")).map(plain).take(1).collect()
-        }
+        _ => first_reason(value.get("reasons")).into_iter().collect(),
     }
+}
+
+fn first_reason(reasons: Option<&Value>) -> Option<String> {
+    reasons?.as_array()?.iter().find_map(|reason| reason.get("message")).map(plain)
 }
 
 /// Spells a value without quotes, commits and digests as far as people read them.
@@ -113,6 +121,9 @@ mod tests {
         let latched = json!({ "fact": "latched", "latch": "PLAN",
             "state": { "reasons": [{ "code": "change_halt", "message": "42 of\n60 would\u{1b} change" }] } });
         assert_eq!(fact(&latched), "PLAN  42 of 60 would  change");
+        let barred =
+            json!({ "fact": "barred", "bar": "RENDER", "reasons": [{ "code": "fetch", "message": "no route" }] });
+        assert_eq!(fact(&barred), "RENDER  no route");
         let long = json!({ "fact": "noticed", "message": "x".repeat(500) });
         assert_eq!(fact(&long).chars().count(), super::LONGEST + 1);
     }

@@ -143,7 +143,7 @@ pub(super) fn drift(cli: &Cli, name: Option<&str>) -> Done {
         return print_json(&view::drift_document(&statuses));
     }
     for status in &statuses {
-        put(&text::drift(status, MachineClock::wall(), style(cli)))?;
+        put(&text::drift(&status.drifted(), MachineClock::wall(), style(cli)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -164,8 +164,7 @@ pub(super) fn history(cli: &Cli, args: &args::History) -> Done {
     }
     for (app, row) in &rows {
         let fact: serde_json::Value = serde_json::from_str(&row.json).unwrap_or_default();
-        let (at, text) = (row.at.strftime("%Y-%m-%d %H:%M:%SZ"), history_text::fact(&fact));
-        put(&format!("{at}  {app:<8} {:>6}  {:<16} {text}\n", row.seq, row.kind))?;
+        put(&history_text::row(row.at, app, row.seq, &row.kind, &fact))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::controller::report::{CommitStatus, LatchStatus, Status, operations};
+use crate::controller::report::{CommitStatus, Drifted, LatchStatus, Status, operations};
 use crate::core::plan::Magnitude;
 use crate::core::reason::Reason;
 use crate::core::resource::Leftover;
@@ -323,7 +323,7 @@ fn commits(out: &mut String, commits: &[CommitStatus]) {
 }
 
 /// Spells effects in numbers, those that there are.
-fn effects(magnitude: &Magnitude) -> String {
+pub(super) fn effects(magnitude: &Magnitude) -> String {
     let Magnitude { creates, updates, deletes, bumps, inert } = magnitude;
     let parts =
         [(creates, "create"), (updates, "update"), (deletes, "delete"), (bumps, "version bump"), (inert, "inert")];
@@ -333,21 +333,19 @@ fn effects(magnitude: &Magnitude) -> String {
 }
 
 /// Prints the drift of one application.
-pub fn drift(status: &Status, now: Timestamp, style: Style) -> String {
+pub fn drift(found: &Drifted, now: Timestamp, style: Style) -> String {
     let mut out = String::new();
-    let drift = &status.drift;
+    let drift = &found.drift;
     let total = drift.total();
-    let name = style.paint("1", &status.name);
+    let name = style.paint("1", &found.name);
     if total == 0 {
-        let _ = writeln!(out, "{name}  no drift, {} resources", status.inventory);
+        let _ = writeln!(out, "{name}  no drift, {} resources", found.inventory);
     } else {
         let (missing, changed, extra) = (drift.missing, drift.changed, drift.extra);
         let _ = writeln!(out, "{name}  {total} drifted: {missing} missing, {changed} changed, {extra} extra");
     }
-    for latch in status.latches.iter().filter(|latch| latch.name == LatchName::Observation) {
-        for reason in latch.reasons.iter().take(SHOWN) {
-            let _ = writeln!(out, "  not everything could be read: {}", reason.message);
-        }
+    for why in found.unread.iter().take(SHOWN) {
+        let _ = writeln!(out, "  not everything could be read: {why}");
     }
     for handed in &drift.handed_over {
         let who = |left: &Leftover| left.owners.iter().map(|owner| &*owner.name).collect::<Vec<_>>().join(", ");

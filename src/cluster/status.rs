@@ -53,6 +53,9 @@ pub struct ApplicationStatus {
     /// What waits for an approval of its own; the first of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parked: Vec<Parked>,
+    /// What the `spec` loosens; until it is approved the stricter one governs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Configuration>,
     /// How many resources do not converge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<u32>,
@@ -187,6 +190,15 @@ pub struct Parked {
     pub resource: String,
     /// Why.
     pub reason: String,
+    /// What an approval names.
+    pub digest: String,
+}
+
+/// A looser configuration that waits for an approval.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Configuration {
+    /// Which parameters.
+    pub loosened: Vec<String>,
     /// What an approval names.
     pub digest: String,
 }

@@ -16,7 +16,7 @@ use crate::core::reason::Reason;
 use crate::core::resource::Id;
 use crate::core::state::{LatchName, Purpose, State, Trouble};
 pub use document::{
-    CommitStatus, ConfigurationStatus, CycleStatus, DriftStatus, DriftedStatus, FailingStatus, HandedStatus,
+    CommitStatus, ConfigurationStatus, CycleStatus, DriftStatus, Drifted, DriftedStatus, FailingStatus, HandedStatus,
     LatchStatus, OperationStatus, ParkedStatus, PlanStatus, RolloutStatus, SourceStatus, Status, Writes,
 };
 
@@ -121,7 +121,9 @@ fn clear(name: &str, held: &Held, state: &State) -> String {
     let base = state.app.last_verified.as_ref().map_or("COMMIT", CommitId::as_str);
     match held.name {
         LatchName::Freeze => {
-            format!("remove the FREEZE by a verified commit; one set by a person: holdfast thaw {name}")
+            format!(
+                "remove the FREEZE by a verified commit; one set by a person: holdfast thaw {name}; spec.freeze: take it out"
+            )
         }
         LatchName::State => format!("look at the target, then: holdfast reanchor {name} {base} --reason \"…\""),
         LatchName::Observation => "three complete observations; make the target readable".to_owned(),
@@ -138,6 +140,9 @@ fn clear(name: &str, held: &Held, state: &State) -> String {
         LatchName::Signature => format!(
             "push a range that verifies, or vouch: git tag -s holdfast-vouch/COMMIT; see: holdfast verify {name}"
         ),
+        LatchName::Render if unfetched(&held.latch.reasons) => {
+            "by itself, once the repository can be read; holdfast doctor says what is wrong".to_owned()
+        }
         LatchName::Render => "push a tip that renders".to_owned(),
         LatchName::Plan if held.latch.reasons.iter().any(Reason::is_reconfiguration) => approve(
             "the configuration and the renderer's program as they were, or a listed person who did not write it",
@@ -147,6 +152,11 @@ fn clear(name: &str, held: &Held, state: &State) -> String {
         LatchName::Drift => approve("commit the change, or let it be reverted"),
         LatchName::Failure => "a probe that succeeds, or a new tip; see: holdfast drift".to_owned(),
     }
+}
+
+/// Tells whether what is desired is unknown only because the repository was not read: nothing is wrong with any commit.
+pub fn unfetched(reasons: &[Reason]) -> bool {
+    !reasons.is_empty() && reasons.iter().all(|reason| &*reason.code == "fetch")
 }
 
 fn source_status(assessment: &Assessment, state: &State) -> SourceStatus {

@@ -179,8 +179,7 @@ pub fn plan_document(statuses: &[Status]) -> Result<Value, ViewError> {
 
 /// Makes the document of `drift`.
 pub fn drift_document(statuses: &[Status]) -> Value {
-    let drifts: Vec<_> = statuses.iter().map(|status| json!({ "name": status.name, "drift": status.drift })).collect();
-    json!({ "applications": drifts })
+    json!({ "applications": statuses.iter().map(Status::drifted).collect::<Vec<_>>() })
 }
 
 /// A row of the journal and whose it is.

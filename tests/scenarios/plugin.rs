@@ -112,9 +112,15 @@ fn the_plug_in_plans_and_approves_through_the_api_server() {
     let with_token = |arguments: &[&str]| plugin(&world, &admin, &cluster, &[arguments, &token[..]].concat());
     with_token(&["plan", "web"]).ok().says(&["f000.conf", "9"]);
     with_token(&["drift", "web"]).ok().says(&["no drift"]);
-    with_token(&["history", "web", "--last", "20"]).ok().says(&["PLAN"]);
+    with_token(&["history", "web", "--last", "20"]).ok().says(&["latched", "PLAN", "cycle"]);
+    with_token(&["status", "web"]).ok().says(&["planned: 9 delete", &digest]);
     plugin(&world, &admin, &cluster, &["plan", "web", "--port", &port]).refused().says(&["--token-file"]);
     with_token(&["approve", "web", &digest, "--reason", "it is meant"]).ok().says(&["approved", &keys::address("bob")]);
     until(&mut controller, &cluster, "web", "it converged", |web| web["status"]["inventory"] == 3);
     assert!(!root(&world, "web").join("f000.conf").exists());
+
+    // With nobody there, what is said to type is what can be typed.
+    controller.stop();
+    let hint = format!("kubectl exec -n {} holdfast-0 -- holdfast drift web\n", cluster.namespace);
+    with_token(&["drift", "web"]).refused().says(&[&hint]);
 }

@@ -14,7 +14,9 @@ use super::{Done, Failure, history_text, print_json, put, text};
 use crate::clock::MachineClock;
 use crate::cluster::applications::{Applications, Found};
 use crate::cluster::client::{Access, ApiError, Client};
+use crate::cluster::status::{Configuration, Plan};
 use crate::controller::report;
+use crate::core::plan::Magnitude;
 
 /// The name under which kubectl finds the program.
 pub const NAME: &str = "kubectl-holdfast";
@@ -48,6 +50,15 @@ pub(super) fn main() -> Done {
         PluginCommand::Thaw(thaw) => asked.thaw(thaw),
         PluginCommand::Approve(approve) => asked.approve(approve),
     }
+}
+
+/// What is asked of a pod's API.
+struct Request {
+    method: &'static str,
+    /// Below `/api/v1/`.
+    path: String,
+    /// What does the same in the pod itself, after the program's name.
+    command: String,
 }
 
 /// What is asked, of which cluster.
@@ -99,7 +110,9 @@ impl Asked<'_> {
 
     /// Asks the pod for a fresh judgement.
     fn judged(&self, view: &str, name: &str) -> Done {
-        let document = self.ask("GET", &format!("{view}?application={name}"), name, None)?;
+        let asked =
+            Request { method: "GET", path: format!("{view}?application={name}"), command: format!("{view} {name}") };
+        let document = self.ask(&asked, name, None)?;
         if self.plugin.output == Output::Json {
             return print_json(&document);
         }
@@ -108,22 +121,28 @@ impl Asked<'_> {
                 let status: report::Status = serde_json::from_value(one.clone())?;
                 put(&text::plan(&status, text::Style { colour: false }))?;
             } else {
-                put(&drift_text(one))?;
+                let found: report::Drifted = serde_json::from_value(one.clone())?;
+                put(&text::drift(&found, MachineClock::wall(), text::Style { colour: false }))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 
     fn history(&self, args: &args::History) -> Done {
-        let path = format!("history?application={}&last={}", args.name, args.last);
-        let document = self.ask("GET", &path, &args.name, None)?;
+        let asked = Request {
+            method: "GET",
+            path: format!("history?application={}&last={}", args.name, args.last),
+            command: format!("history {} --last {}", args.name, args.last),
+        };
+        let document = self.ask(&asked, &args.name, None)?;
         if self.plugin.output == Output::Json {
             return print_json(&document);
         }
         let mut out = String::new();
         for row in document["history"].as_array().into_iter().flatten() {
             let text = |name: &str| row[name].as_str().unwrap_or_default();
-            let _ = writeln!(out, "{}  {:<12} {}", text("at"), text("application"), history_text::fact(&row["fact"]));
+            let (at, seq) = (text("at").parse().unwrap_or_default(), row["seq"].as_u64().unwrap_or_default());
+            out.push_str(&history_text::row(at, text("application"), seq, text("kind"), &row["fact"]));
         }
         put(&out)?;
         Ok(ExitCode::SUCCESS)
@@ -170,7 +189,12 @@ impl Asked<'_> {
         if let Some(reason) = &args.reason {
             body["reason"] = json!(reason);
         }
-        let answer = self.ask("POST", "approve", &args.name, Some(&body))?;
+        let asked = Request {
+            method: "POST",
+            path: "approve".to_owned(),
+            command: format!("approve {} {}", args.name, args.digest),
+        };
+        let answer = self.ask(&asked, &args.name, Some(&body))?;
         if self.plugin.output == Output::Json {
             return print_json(&answer);
         }
@@ -180,7 +204,8 @@ impl Asked<'_> {
     }
 
     /// Asks the API of the pod that owns an Application, by the API server's proxy.
-    fn ask(&self, method: &str, path: &str, name: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    fn ask(&self, asked: &Request, name: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let Request { method, path, command } = asked;
         let found = self.read(name)?;
         let replica = found.status.and_then(|status| status.replica);
         let replica = replica.ok_or_else(|| {
@@ -198,14 +223,16 @@ impl Asked<'_> {
             headers.push(("x-holdfast-token", token.as_str()));
         }
         let answer = self.client.text(method, &at, &headers, body).map_err(|error| {
-            let unauthorized = matches!(error, ApiError::Refused { code: 401 | 403, .. });
             let failure = Failure::new(format!("ask {replica}: {error}"));
-            if unauthorized {
-                failure.hint(
+            match error {
+                ApiError::Refused { code: 401 | 403, .. } => failure.hint(
                     "it takes the right to pods/proxy there, and --token-file with a token of the controller's API",
-                )
-            } else {
-                failure.hint(format!("in the pod itself: kubectl exec -n {namespace} {pod} -- holdfast {path}"))
+                ),
+                // Asked otherwise it would say the same.
+                ApiError::Refused { code: 400..500, .. } => failure,
+                _ => {
+                    failure.hint(format!("in the pod itself: kubectl exec -n {namespace} {pod} -- holdfast {command}"))
+                }
             }
         })?;
         serde_json::from_str(&answer).map_err(|error| Failure::new(format!("{replica} did not answer JSON: {error}")))
@@ -250,24 +277,28 @@ fn status_text(found: &Found) -> String {
         let age = latch.since.parse().map(|since| text::age(MachineClock::wall(), since)).unwrap_or_default();
         let _ = writeln!(out, "      since {age} · withholds {} · to clear it: {}", latch.scope, latch.clear);
     }
+    if let Some(plan) = &status.plan {
+        let Plan { digest, creates, updates, deletes, bumps, culprit } = plan;
+        let (creates, updates, deletes, bumps) = (*creates, *updates, *deletes, *bumps);
+        let effects = text::effects(&Magnitude { creates, updates, deletes, bumps, ..Magnitude::default() });
+        let culprit = culprit.as_ref().map(|culprit| format!(" · most of it by {culprit}")).unwrap_or_default();
+        let _ = writeln!(out, "  planned: {effects}{culprit}\n      {digest}");
+    }
+    if let Some(rollout) = &status.rollout {
+        let _ = writeln!(out, "  rolling out {} of {}", rollout.done, rollout.total);
+    }
+    if let Some(error) = status.source.as_ref().and_then(|source| source.error.as_ref()) {
+        let _ = writeln!(out, "  the repository could not be read: {error}");
+    }
     for parked in &status.parked {
         let _ = writeln!(out, "  parked {} ({}): approve {}", parked.resource, parked.reason, parked.digest);
     }
-    out
-}
-
-fn drift_text(one: &Value) -> String {
-    let name = one["name"].as_str().unwrap_or_default();
-    let drift: report::DriftStatus = serde_json::from_value(one["drift"].clone()).unwrap_or_default();
-    if drift.resources.is_empty() {
-        return format!("{name}: no drift\n");
-    }
-    let mut out = format!("{name}: {} missing, {} changed, {} extra\n", drift.missing, drift.changed, drift.extra);
-    for resource in &drift.resources {
-        let _ = writeln!(out, "  {:<10} {}  {}", resource.class, resource.resource, resource.answer);
-        for change in &resource.diff {
-            let _ = writeln!(out, "      {}", json!(change));
-        }
+    if let Some(Configuration { loosened, digest }) = &status.configuration {
+        let loosened = loosened.join(", ");
+        let _ = writeln!(
+            out,
+            "  its spec loosens {loosened}; until that is approved the stricter one governs: approve {digest}"
+        );
     }
     out
 }

@@ -57,7 +57,7 @@ pub(super) fn incluster(settings: &InCluster, pod: &str, notes: &mut Notes<'_>) 
     };
     let applications = Applications::new(client.clone(), &settings.namespaces);
     match applications.list() {
-        Ok(found) => notes.ok(&place, format!("the cluster is reached; it has {} Applications here", found.len())),
+        Ok(found) => notes.ok(&place, format!("the cluster is reached; Applications here: {}", found.len())),
         Err(error) if error.is_missing() => {
             let advice = "apply the definition: holdfast schema --crd | kubectl apply --server-side -f -";
             return notes.problem(&place, "the cluster is reached, and does not know Applications", advice);

@@ -41,7 +41,7 @@ impl Seen {
 /// Checks the state directory, its lock and its ledger.
 pub(super) fn state(config: &Config, notes: &mut Notes<'_>) -> Seen {
     let dir = &config.controller.state_dir;
-    if directory(dir, notes) {
+    if directory(dir, config.controller.cluster.is_some(), notes) {
         room(dir, notes);
     }
     let running = match ControllerLock::holder(dir) {
@@ -79,7 +79,9 @@ pub(super) fn state(config: &Config, notes: &mut Notes<'_>) -> Seen {
 }
 
 /// Says whether the directory can be used; tells whether there is one.
-fn directory(dir: &Path, notes: &mut Notes<'_>) -> bool {
+///
+/// A pod's volume is its group's (`fsGroup`), and that group has no other members: whoever is in the pod can do all of it anyway.
+fn directory(dir: &Path, pod: bool, notes: &mut Notes<'_>) -> bool {
     let metadata = match std::fs::metadata(dir) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -109,7 +111,7 @@ fn directory(dir: &Path, notes: &mut Notes<'_>) -> bool {
             format!("cannot be written: {why}"),
             format!("let the user of holdfast write it; {}", files::as_whom()),
         );
-    } else if metadata.mode() & 0o022 != 0 {
+    } else if metadata.mode() & if pod { 0o002 } else { 0o022 } != 0 {
         notes.problem(
             dir.display(),
             format!("others may write it (mode {:04o}): whoever can, approves and thaws", metadata.mode() & 0o7777),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::super::report::{self, LatchStatus};
 use crate::cluster::status::{
-    ApplicationStatus, Condition, Drift, Latch, Parked, Plan, Reason, Rollout, Source, SpecError, Writes,
+    ApplicationStatus, Condition, Configuration, Drift, Latch, Parked, Plan, Reason, Rollout, Source, SpecError, Writes,
 };
 use crate::config::ConfigError;
 use crate::core::guards::Mode;
@@ -98,6 +98,10 @@ pub fn project(status: &report::Status, about: &About<'_>) -> ApplicationStatus 
                 digest: parked.digest.to_string(),
             })
             .collect(),
+        configuration: status.configuration.as_ref().map(|configuration| Configuration {
+            loosened: configuration.loosened.clone(),
+            digest: configuration.digest.to_string(),
+        }),
         failing: Some(u32::try_from(status.failing.len()).unwrap_or(u32::MAX)),
         errors: Vec::new(),
     }
@@ -168,18 +172,9 @@ fn word(status: &report::Status) -> Word {
     let has = |name: LatchName| status.latches.iter().any(|latch| latch.name == name);
     let drifted = status.drift.total() > 0;
     let pending = status.rollout.is_some() || status.source.behind > 0 || status.source.converged.is_none();
-    let halts = [
-        LatchName::State,
-        LatchName::History,
-        LatchName::Signature,
-        LatchName::Render,
-        LatchName::Plan,
-        LatchName::Health,
-        LatchName::Drift,
-    ];
     if has(LatchName::Freeze) {
         Word::Frozen
-    } else if halts.into_iter().any(has) {
+    } else if status.latches.iter().any(halts) {
         Word::Halted
     } else if has(LatchName::Observation) || status.source.error.is_some() {
         Word::Unread
@@ -196,9 +191,31 @@ fn word(status: &report::Status) -> Word {
     }
 }
 
+/// Tells whether a latch waits for a person. A repository that cannot be read waits for nobody's commit.
+fn halts(latch: &LatchStatus) -> bool {
+    match latch.name {
+        LatchName::State
+        | LatchName::History
+        | LatchName::Signature
+        | LatchName::Plan
+        | LatchName::Health
+        | LatchName::Drift => true,
+        LatchName::Render => !report::unfetched(&latch.reasons),
+        LatchName::Freeze | LatchName::Observation | LatchName::Observe | LatchName::Failure => false,
+    }
+}
+
 /// Says why it is so, for people.
 fn why(status: &report::Status, word: Word) -> String {
-    let latched = status.latches.first().map(|latch| {
+    // Of all latches the one that made it the word it is: an application that observes may be halted as well.
+    let telling = status.latches.iter().find(|latch| match word {
+        Word::Halted => halts(latch),
+        Word::Frozen => latch.name == LatchName::Freeze,
+        Word::Unread => latch.name == LatchName::Observation,
+        Word::Failing => latch.name == LatchName::Failure,
+        _ => true,
+    });
+    let latched = telling.map(|latch| {
         let reason = latch.reasons.first().map(|reason| reason.message.as_str()).unwrap_or_default();
         format!("{}: {reason}; to clear it: {}", latch.name.as_str(), latch.clear)
     });
@@ -221,8 +238,11 @@ fn why(status: &report::Status, word: Word) -> String {
                 )
             },
         ),
-        Word::Unread if status.source.error.is_some() => status.source.error.clone().unwrap_or_default(),
-        Word::Observing | Word::Halted | Word::Frozen | Word::Unread => latched.unwrap_or_default(),
+        Word::Unread => match (&status.source.error, latched) {
+            (Some(error), _) => format!("the repository could not be read: {error}"),
+            (None, latched) => latched.unwrap_or_default(),
+        },
+        Word::Observing | Word::Halted | Word::Frozen => latched.unwrap_or_default(),
     }
 }
 
@@ -348,7 +368,7 @@ mod tests {
         let failing = json!([{ "resource": "a", "since": "2026-01-01T00:00:00Z", "attempts": 3, "reason": "refused" }]);
         let drift = json!({ "missing": 1, "changed": 0, "extra": 0, "byClass": { "missing": 1 } });
         let tip = "a".repeat(40);
-        let cases: [(Value, &str, &[&str]); 9] = [
+        let cases: [(Value, &str, &[&str]); 11] = [
             (json!({}), "Converged", &["Ready"]),
             (json!({ "source": { "tip": tip, "behind": 2 } }), "Reconciling", &["Reconciling"]),
             (json!({ "drift": drift }), "Drifted", &["Reconciling"]),
@@ -357,6 +377,12 @@ mod tests {
             (json!({ "latches": latch("OBSERVE", "mode"), "mode": "observe" }), "Observing", &["Ready"]),
             (json!({ "latches": latch("OBSERVE", "observe_for") }), "Observing", &["Reconciling"]),
             (json!({ "latches": latch("OBSERVATION", "unread") }), "Unread", &[]),
+            (json!({ "latches": latch("RENDER", "render") }), "Halted", &["Stalled"]),
+            (
+                json!({ "latches": latch("RENDER", "fetch"), "source": { "error": "no route", "behind": 0 } }),
+                "Unread",
+                &[],
+            ),
             (json!({ "failing": failing }), "Failing", &[]),
         ];
         for (more, word, holds) in cases {
@@ -366,6 +392,16 @@ mod tests {
                 "{more}"
             );
         }
+    }
+
+    #[test]
+    fn the_latch_that_made_the_word_is_the_one_that_is_told() {
+        let mut latches = latch("OBSERVE", "mode");
+        latches.as_array_mut().unwrap().extend(latch("SIGNATURE", "unsigned").as_array().unwrap().iter().cloned());
+        let status =
+            project(&report(json!({ "latches": latches, "mode": "observe" })), &about(None, "2026-01-02T00:00:00Z"));
+        assert_eq!(status.state, "Halted");
+        assert_eq!(status.conditions[0].message, "SIGNATURE: because; to clear it: wait");
     }
 
     #[test]

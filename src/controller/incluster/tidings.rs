@@ -5,7 +5,7 @@ use crate::cluster::events::Happening;
 use crate::core::commit::CommitId;
 use crate::core::ledger::Fact;
 use crate::core::resource::Id;
-use crate::core::state::Purpose;
+use crate::core::state::{LatchName, Purpose};
 
 /// How many names an event spells.
 const NAMED: usize = 5;
@@ -29,7 +29,11 @@ fn one(fact: &Fact, healed: &mut Healed) -> Option<Happening> {
     };
     match fact {
         Fact::Latched { latch, state } => tell(format!("{}Set", condition_of(*latch)), why(&state.reasons), true),
-        Fact::Barred { bar, reasons } => tell(format!("{}Set", condition_of(*bar)), why(reasons), true),
+        // To observe only, as asked or at first, is no warning.
+        Fact::Barred { bar, reasons } => {
+            let asked = *bar == LatchName::Observe && reasons.iter().all(|reason| &*reason.code != "permission");
+            tell(format!("{}Set", condition_of(*bar)), why(reasons), !asked)
+        }
         Fact::Cleared { latch, by } => {
             tell(format!("{}Cleared", condition_of(*latch)), format!("cleared by {by}"), false)
         }
@@ -73,7 +77,7 @@ fn one(fact: &Fact, healed: &mut Healed) -> Option<Happening> {
             tell("Reanchored".to_owned(), format!("at {} by {by}: {reason}", commit.short()), false)
         }
         Fact::Differs { id, differing } if differing.alerted => {
-            let note = format!("{id} does not converge since {} counted cycles: {}", differing.cycles, differing.why);
+            let note = format!("{id} does not converge for {} counted cycles: {}", differing.cycles, differing.why);
             tell("NotConverging".to_owned(), note, true)
         }
         _ => None,
@@ -84,11 +88,12 @@ fn one(fact: &Fact, healed: &mut Healed) -> Option<Happening> {
 mod tests {
     use super::*;
     use crate::core::reason::Reason;
-    use crate::core::state::LatchName;
 
     #[test]
     fn a_latch_is_told_with_its_reason_and_what_is_quiet_is_not() {
         let facts = [
+            Fact::Barred { bar: LatchName::Observe, reasons: vec![Reason::new("mode", "mode is observe")] },
+            Fact::Barred { bar: LatchName::Observe, reasons: vec![Reason::new("permission", "may write nothing")] },
             Fact::Barred { bar: LatchName::Render, reasons: vec![Reason::new("render", "a.yaml does not parse")] },
             Fact::ObservedEnough,
             Fact::Unbarred { bar: LatchName::Render },
@@ -98,7 +103,12 @@ mod tests {
             told.iter().map(|what| (what.reason.as_str(), what.note.as_str(), what.warning)).collect();
         assert_eq!(
             spelled,
-            [("RenderSet", "a.yaml does not parse", true), ("RenderCleared", "withholds nothing any longer", false)]
+            [
+                ("ObserveSet", "mode is observe", false),
+                ("ObserveSet", "may write nothing", true),
+                ("RenderSet", "a.yaml does not parse", true),
+                ("RenderCleared", "withholds nothing any longer", false)
+            ]
         );
     }
 }

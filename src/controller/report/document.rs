@@ -56,6 +56,36 @@ pub struct Status {
     pub skipped: Vec<CommitId>,
 }
 
+/// What `drift` says of one application.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Drifted {
+    /// The application.
+    pub name: Arc<str>,
+    /// N.
+    #[serde(default)]
+    pub inventory: u32,
+    /// Live drift, of what could be read.
+    #[serde(default)]
+    pub drift: DriftStatus,
+    /// Why not everything could be read; absent if everything was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+}
+
+impl Status {
+    /// Returns what of it is about drift. What is unread is neither drift nor none.
+    pub fn drifted(&self) -> Drifted {
+        let latches = self.latches.iter().filter(|latch| latch.name == LatchName::Observation);
+        Drifted {
+            name: self.name.clone(),
+            inventory: self.inventory,
+            drift: self.drift.clone(),
+            unread: latches.flat_map(|latch| &latch.reasons).map(|reason| reason.message.clone()).collect(),
+        }
+    }
+}
+
 /// What may be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Writes {
