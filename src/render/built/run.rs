@@ -211,7 +211,8 @@ pub fn is_isolating() -> bool {
     *FOUND.get_or_init(|| {
         let tried = std::process::Command::new(ALONE[0])
             .args(&ALONE[1..])
-            .args(["--root", "/", "--wd", "/", "--", "true"])
+            // Itself is the one program that is certainly there: an image need hold no other.
+            .args(["--root", "/", "--wd", "/", "--", ALONE[0], "--version"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
