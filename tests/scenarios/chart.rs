@@ -22,7 +22,8 @@ fn everything(namespace: &str) -> Value {
         "replicas": 2,
         "image": { "digest": format!("sha256:{}", "a".repeat(64)) },
         "controller": { "notify": [{ "webhook": { "url": "https://chat.example.com/hook" } }] },
-        "applications": { "namespaces": [namespace] },
+        "applications": { "namespaces": [namespace], "unconfinedRenderers": true },
+        "seccompProfile": { "type": "Localhost", "localhostProfile": "profiles/renderers.json" },
         "files": [{ "namespace": namespace, "secret": "signers" }, { "namespace": namespace, "configMap": "hosts" }],
         "api": { "secret": "holdfast-api", "freezeSecret": "holdfast-freeze" },
         "webhooks": { "github": "holdfast-github" },
@@ -103,7 +104,8 @@ fn everything_that_the_chart_renders_is_taken_by_the_server() {
         let pod = &only(&documents, "StatefulSet")["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        let seccomp = if values["seccompProfile"].is_null() { "RuntimeDefault" } else { "Localhost" };
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], seccomp);
         let secure = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "readOnlyRootFilesystem": true });
         assert_eq!(container["securityContext"], secure);
         // No rule of any role says `*`, and nothing but a status and events is written by the controller's own account.
@@ -143,6 +145,11 @@ fn wrong_values_are_refused() {
         (json!({ "serviceMonitor": { "enabled": true } }), "tokenSecret"),
         (json!({ "replicas": 2, "storage": { "existingClaim": "one" } }), "existingClaim"),
         (json!({ "files": [{ "namespace": "a", "secret": "b", "configMap": "c" }] }), "files"),
+        (json!({ "files": [{ "namespace": "Team_A", "secret": "b" }] }), "/files/0/namespace"),
+        (json!({ "read": [{ "resources": ["deployments.apps"] }] }), "/read/0/resources/0"),
+        (json!({ "storage": { "size": "plenty" } }), "/storage/size"),
+        (json!({ "fullnameOverride": "Bad_Name" }), "/fullnameOverride"),
+        (json!({ "seccompProfile": "Unconfined" }), "/seccompProfile"),
     ];
     for (values, told) in bad {
         let ran = helm(&world, &["template", "holdfast"], &values, "holdfast");
