@@ -45,6 +45,11 @@ pub(super) fn print(head: &Head<'_>, report: &Report, style: Style) -> String {
         );
     }
     totals(&mut out, summary);
+    if summary.pushes == 0 {
+        let _ = writeln!(out, "  nothing was pushed in that time: go further back with --since or --last");
+    } else if summary.unchanged == summary.pushes {
+        let _ = writeln!(out, "  none of them changes anything there: is the path right? (--path, or source.path)");
+    }
     let held: Vec<&PushReport> = report.pushes.iter().rev().filter(|push| push.is_held()).collect();
     if !held.is_empty() {
         out.push('\n');

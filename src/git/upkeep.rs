@@ -26,7 +26,16 @@ pub(super) fn open(dir: &Path, limits: Option<&Limits>) -> Result<gix::Repositor
 
 /// Opens a repository of somebody else's, bare or the top of a work tree, for reading.
 pub(super) fn open_any(dir: &Path) -> Result<gix::Repository, MirrorError> {
-    open_as(dir, None, false).map_err(|e| MirrorError::NoRepository { path: dir.into(), why: format!("{e:#}") })
+    open_as(dir, None, false).map_err(|error| {
+        let why = format!("{error:#}");
+        // What the library says of these is written for those who debug it.
+        let why = match dir.try_exists() {
+            Ok(false) => "there is no such directory".to_owned(),
+            Ok(true) if why.contains("does not appear to be a git repository") => "it is none".to_owned(),
+            _ => why,
+        };
+        MirrorError::NoRepository { path: dir.into(), why }
+    })
 }
 
 fn open_as(dir: &Path, limits: Option<&Limits>, as_is: bool) -> Result<gix::Repository, gix::Error> {

@@ -40,7 +40,10 @@ impl IntoResponse for Denied {
                 "not from here: no `api.tokenFile` is configured, and only reading on the machine itself is open without",
             ),
             Self::Token => {
-                let mut response = error(StatusCode::UNAUTHORIZED, "a token is needed: `Authorization: Bearer TOKEN`");
+                let mut response = error(
+                    StatusCode::UNAUTHORIZED,
+                    "no token, or none of those in `api.tokenFile`: send `Authorization: Bearer TOKEN`",
+                );
                 // Browsers ask for a password then; the token is it.
                 let challenge = HeaderValue::from_static("Bearer, Basic realm=\"holdfast\", charset=\"UTF-8\"");
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

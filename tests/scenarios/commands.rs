@@ -245,6 +245,15 @@ fn backtest_says_what_would_have_been_held() {
     assert!(!last.stdout.contains(short(&held)), "--last has no effect:\n{}", last.stdout);
     world.holdfast(&["backtest", "web", "--set", "guards.noSuchThing=1"]).refused().says(&["noSuchThing"]);
     assert_eq!(before, world.dir().join("roots/web").exists(), "backtest made a target");
+    // Where there is nothing to judge, that is said, and not that all is well.
+    let origin = world.repo.origin.to_string_lossy().into_owned();
+    world.bare(&["backtest", "--repo", &origin, "--path", "no/such"]).ok().says(&["is the path right"]);
+    world.bare(&["backtest", "--repo", &origin, "--since", "2099-01-01"]).ok().says(&["nothing was pushed"]);
+    let refused = world.bare(&["backtest", "--repo", "/no/such/repository"]).refused();
+    assert!(
+        refused.says(&["there is no such directory"]).stderr.lines().count() == 2,
+        "the library's own words are shown"
+    );
     world.config.apps.clear();
 }
 

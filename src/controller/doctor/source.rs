@@ -79,6 +79,9 @@ fn missed(app: &Application, error: &FetchError) -> Missed {
             format!("correct `source.url`, or look with: git ls-remote {}", source.url)
         }
         FetchError::NotFound { .. } => "correct `source.url`, and see whether these credentials may read it".to_owned(),
+        FetchError::Unreachable { .. } if error.to_string().contains("invalid peer certificate") => {
+            "name its authority in `source.caFile`, if that is yours; otherwise find out who answers there".to_owned()
+        }
         FetchError::Unreachable { .. } | FetchError::TimedOut { .. } => {
             "look at name resolution, firewall and proxy (`source.proxy`) between here and the server".to_owned()
         }
