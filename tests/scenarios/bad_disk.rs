@@ -1,7 +1,7 @@
 //! Disks that are full or read-only, and commands that hang: told, held by the right latch, and nothing is lost.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -110,6 +110,39 @@ fn a_full_state_directory_writes_nothing_to_the_target() {
     fs::remove_file(ballast).expect("the ballast is removed");
     world.converge("web");
     world.assert_converged("web");
+}
+
+#[test]
+fn a_pack_that_does_not_fit_beside_the_ledger_is_told_and_healing_goes_on() {
+    let world = World::new();
+    let state = world.dir().join("state");
+    fs::create_dir(&state).expect("the state directory is made");
+    let Some(_mount) = Mount::new(&state, &["-t", "tmpfs", "-o", "size=16m", "tmpfs"]) else { return };
+    world.repo.fill("", 0..12);
+    let accepted = world.baseline();
+    // What nothing makes smaller.
+    let mut random = fs::File::open("/dev/urandom").expect("it opens").take(32 << 20);
+    let mut large = fs::File::create(world.repo.work.join("large.bin")).expect("the file is made");
+    std::io::copy(&mut random, &mut large).expect("the file is written");
+    world.repo.change("", 0..2, "omega");
+    world.repo.publish("a disk image");
+    world.remove_live("web", "f005.conf");
+    let before = world.tree("web");
+    world.counted_cycles(2);
+    let status = world.assert_latch("web", "RENDER", &["fetch"]);
+    let message = status.reason("RENDER", "fetch")["message"].as_str().unwrap_or_default().to_lowercase();
+    assert!(message.contains("no space left"), "{message}");
+    assert_eq!(status.converged(), Some(&*accepted));
+    assert_eq!(changes(&before, &world.tree("web")).created, ["f005.conf"], "healing stopped");
+    assert_eq!(changes(&before, &world.tree("web")).total(), 1);
+    // What came of it was thrown away again: the next that fits is fetched.
+    world.repo.git(&["reset", "-q", "--hard", &accepted]);
+    world.repo.change("", 0..2, "omega");
+    world.repo.commit("without it").by("alice");
+    world.repo.force_push();
+    world.converge("web");
+    world.assert_converged("web");
+    world.assert_free("web");
 }
 
 #[test]
