@@ -126,7 +126,9 @@ fn log_to_stderr(cli: &Cli) {
     let filter =
         tracing_subscriber::EnvFilter::try_new(&cli.log).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let quiet = !matches!(cli.command, Command::Run(_));
-    let filter = if quiet && cli.log == "info" { tracing_subscriber::EnvFilter::new("error") } else { filter };
+    // What the library says of each attempt says neither what nor where; whoever asked says it once.
+    let few = || tracing_subscriber::EnvFilter::new("error,kube_client=off");
+    let filter = if quiet && cli.log == "info" { few() } else { filter };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // No colours: a log is read by other programs, and asking for them on a terminal is a panic without their support built in.
     let builder = builder.with_ansi(false);
