@@ -279,7 +279,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             return None;
         }
         self.reread = now;
-        let tip = self.assessment.tip.as_ref().ok()?;
+        let tip = self.assessment.tip.as_ref().ok();
         if !self.edges.still(tip) && !weaken::is(Weakened::TipWhileActing) {
             return Some(Stopped::Again("the branch moved on".into()));
         }
@@ -476,6 +476,20 @@ mod tests {
         bench.stub.looks = 0;
         assert_eq!(bench.cycle().len(), 1);
         assert_eq!((bench.stub.looks, bench.stub.wrote.len()), (0, 3), "a fresh one is not read twice");
+    }
+
+    #[test]
+    fn a_branch_that_can_be_read_again_ends_what_began_without_it() {
+        let mut bench = Bench::at(files(3, 1));
+        bench.stub.live.remove("f000");
+        bench.stub.fetches = false;
+        bench.stub.observing_ms = 60_000;
+        // Nothing was judged that the branch could still be: it is looked at as soon as it can be.
+        bench.stub.still = false;
+        assert_eq!(bench.cycle(), [(Purpose::Heal, Stopped::Again("the branch moved on".into()))]);
+        assert!(bench.stub.wrote.is_empty(), "{:?} was written", bench.stub.wrote);
+        bench.stub.still = true;
+        assert_eq!(bench.cycle(), [(Purpose::Heal, Stopped::Done)], "while nobody can read it, healing goes on");
     }
 
     #[test]

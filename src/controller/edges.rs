@@ -122,8 +122,9 @@ pub trait Read {
     fn observe(&mut self, expect: &[Expect<'_>]) -> Observed;
     /// Tells which of these resources do not work, by looking again.
     fn unhealthy(&mut self, ids: &[Id]) -> Vec<Id>;
-    /// Reads the tip again, cheaply, while acting; returns whether it still is what was judged and nothing new freezes.
-    fn still(&mut self, tip: &CommitId) -> bool;
+    /// Reads the tip again, cheaply, while acting; returns whether it still is what was judged, and nothing new freezes. Where
+    /// it could not be read then, that is over once it can be.
+    fn still(&mut self, tip: Option<&CommitId>) -> bool;
     /// Tells whether somebody asked, since this was last asked, to look at the tip again: a webhook does.
     fn nudged(&mut self) -> bool {
         false

@@ -134,7 +134,7 @@ impl Read for Stub {
         Vec::new()
     }
 
-    fn still(&mut self, _: &CommitId) -> bool {
+    fn still(&mut self, _: Option<&CommitId>) -> bool {
         self.looks += 1;
         self.still && self.moves_after.is_none_or(|after| self.wrote.len() < after)
     }

@@ -150,7 +150,8 @@ pub fn of_windows(ops: &[Op], state: &State, guards: &Guards) -> Vec<Reason> {
         let n = state.largest(*window);
         let Some(limit) = guards.delete_halt.at(n).map(|limit| limit.saturating_mul(*times)) else { continue };
         let planned = ops.iter().filter(|op| op.effect == Effect::Delete);
-        let count = distinct(planned, state, |trouble| trouble.deleted, *window, now);
+        let untold = state.untold().filter(|op| op.effect == Effect::Delete);
+        let count = distinct(planned, untold, state, |trouble| trouble.deleted, *window, now);
         if count.total > limit && count.planned > 0 && !weaken::is(Weakened::Window) {
             let message = format!(
                 "{} resources deleted within {}, this plan included; the limit is {limit}",
@@ -164,7 +165,9 @@ pub fn of_windows(ops: &[Op], state: &State, guards: &Guards) -> Vec<Reason> {
         let n = state.largest(*window);
         let Some(limit) = guards.change_halt.at(n).map(|limit| limit.saturating_mul(*times)) else { continue };
         let planned = ops.iter().filter(|op| Magnitude::of([*op]).changes() > 0);
-        let count = distinct(planned, state, |trouble| trouble.changed.max(trouble.deleted), *window, now);
+        let untold = state.untold().filter(|op| Magnitude::of([*op]).changes() > 0);
+        let when = |trouble: &super::state::Trouble| trouble.changed.max(trouble.deleted);
+        let count = distinct(planned, untold, state, when, *window, now);
         if count.total > limit && count.planned > 0 && !weaken::is(Weakened::Window) {
             let message = format!(
                 "{} resources changed within {}, this plan included; the limit is {limit}",
@@ -184,6 +187,7 @@ struct Count {
 
 fn distinct<'a>(
     planned: impl Iterator<Item = &'a Op>,
+    untold: impl Iterator<Item = &'a Op>,
     state: &'a State,
     when: impl Fn(&super::state::Trouble) -> Option<Timestamp>,
     window: Duration,
@@ -192,6 +196,7 @@ fn distinct<'a>(
     let window = SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX);
     let mut ids: BTreeSet<&Id> = planned.map(|op| &op.id).collect();
     let planned = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    ids.extend(untold.map(|op| &op.id));
     for (id, resource) in &state.resources {
         let at = resource.trouble.as_deref().and_then(&when);
         if at.is_some_and(|at| now.duration_since(at) < window) {

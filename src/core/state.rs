@@ -251,6 +251,8 @@ pub struct App {
     pub ever_converged: bool,
     /// The newest commit that a promotion was begun for.
     pub last_verified: Option<CommitId>,
+    /// The commit that the first promotion of all was begun for.
+    pub first: Option<CommitId>,
     /// The newest commit that everything was converged to.
     pub converged: Option<CommitId>,
     /// When it was.
@@ -297,6 +299,14 @@ pub struct App {
     pub parts: Option<Parts>,
 }
 
+impl App {
+    /// Returns where the range to a tip begins: where everything converged; before it ever did, where the first promotion
+    /// led. What was begun since and not finished is still to be judged, and whoever has a part in it may not approve it.
+    pub fn base(&self) -> Option<&CommitId> {
+        self.converged.as_ref().or(self.first.as_ref()).or(self.last_verified.as_ref())
+    }
+}
+
 impl State {
     /// Returns the number of resources with an accepted state (N).
     pub fn inventory(&self) -> u32 {
@@ -329,6 +339,15 @@ impl State {
     pub fn to_be_written(&self) -> impl Iterator<Item = &Id> {
         let slots = self.rollout_ops.range((Purpose::Promote, 0)..=(Purpose::Promote, u32::MAX)).map(|(_, slot)| slot);
         slots.filter(|slot| slot.state != OpState::Done && slot.op.verb != Verb::Delete).map(|slot| &slot.op.id)
+    }
+
+    /// Returns what a promotion that nobody approved may have written without having been told: it counts as written, also in
+    /// the judgement that ends that rollout.
+    pub fn untold(&self) -> impl Iterator<Item = &super::op::Op> {
+        let passed =
+            self.app.rollouts.get(&Purpose::Promote).is_some_and(|rollout| rollout.standing == Standing::Passed);
+        let slots = self.rollout_ops.range((Purpose::Promote, 0)..=(Purpose::Promote, u32::MAX)).map(|(_, slot)| slot);
+        slots.filter(move |slot| passed && slot.state == OpState::Reserved).map(|slot| &slot.op)
     }
 
     /// Returns what is remembered of a resource beyond what was accepted.

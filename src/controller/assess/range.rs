@@ -18,7 +18,7 @@ use crate::core::state::{LatchName, State};
 pub(super) fn effects(read: &mut impl Read, state: &State, reads: &Reads, guards: &Guards) -> Vec<CommitEffect> {
     let Ok(trusted) = &reads.trusted else { return Vec::new() };
     // From where the range begins, whatever a promotion was begun for since.
-    let base = state.app.converged.as_ref().or(state.app.last_verified.as_ref());
+    let base = state.app.base();
     let Some(base) = base else { return Vec::new() };
     let first_parents = trusted.commits.iter().filter(|judged| judged.first_parent).map(|judged| &judged.commit);
     along(read, base, first_parents, guards)

@@ -164,7 +164,7 @@ impl Read for Live {
         self.not_working(ids)
     }
 
-    fn still(&mut self, tip: &CommitId) -> bool {
+    fn still(&mut self, tip: Option<&CommitId>) -> bool {
         self.is_still(tip)
     }
 

@@ -129,7 +129,7 @@ impl Live {
                 needed.insert(&accepted.about.commit);
             }
         }
-        needed.extend(&state.app.converged);
+        needed.extend(state.app.base());
         needed.extend(&state.app.last_verified);
         let pinned = self.mirror.pins().unwrap_or_default();
         let mut new = false;
@@ -186,9 +186,9 @@ impl Live {
     }
 
     /// Tells whether the tip still is what was judged.
-    pub(super) fn is_still(&mut self, tip: &CommitId) -> bool {
+    pub(super) fn is_still(&mut self, tip: Option<&CommitId>) -> bool {
         match self.mirror.fetch(&self.remote, &Wanted::default(), &self.stop) {
-            Ok(fetched) => fetched.tip == *tip || self.rev.is_some(),
+            Ok(fetched) => tip == Some(&fetched.tip) || self.rev.is_some(),
             // Whatever was judged is still what was judged; the next cycle says that the repository cannot be read.
             Err(_) => true,
         }

@@ -50,8 +50,7 @@ impl Live {
         let text = |error: crate::git::ReadError| Arc::from(error.to_string());
         let now = MachineClock::wall();
         let check = self.check();
-        let anchor = state.app.converged.clone().or_else(|| state.app.last_verified.clone());
-        let Some(base) = anchor.or_else(|| policy.anchor.clone()) else {
+        let Some(base) = state.app.base().or(policy.anchor.as_ref()).cloned() else {
             // First use without an anchor: the tip itself must verify.
             let commit = snapshot.commit(tip, &check).map_err(text)?;
             let range = Range { first_parent: vec![commit.clone()], all: vec![commit], base_on_first_parent: true };

@@ -249,7 +249,9 @@ impl World {
     pub fn goes_along(&self, app: usize, op: &Op, object: &Object) -> u32 {
         let removed = op.verb == Verb::Delete || op.class == Class::Replace;
         let stays = self.targets[app].cluster.is_some() && !removed;
-        if stays { 0 } else { object.dependants }
+        // Whoever asks after somebody removed it is told that nothing goes with it.
+        let there = self.targets[app].objects.contains_key(&op.id);
+        if stays || !there { 0 } else { object.dependants }
     }
 }
 

@@ -9,6 +9,8 @@ use super::rival;
 use super::target::Object;
 use super::world::{Seen, Shared, World};
 use crate::controller::edges::{Read, Rendered, Trusted, Unclaimed, Write};
+use jiff::SignedDuration;
+
 use crate::core::approval::Contributor;
 use crate::core::clock::Reading;
 use crate::core::commit::CommitId;
@@ -95,7 +97,9 @@ impl Read for SimEdges {
         let mut world = self.enter("trust");
         let revoked = world.repository.revoked.clone();
         world.seen(self.pid, self.app).revoked = revoked;
-        world.repository.trust(state, tip, policy, world.wall(), World::beginning())
+        // Longer ago than the clock is ever set back before anybody has seen it.
+        let expiry = World::beginning() - SignedDuration::from_hours(24);
+        world.repository.trust(state, tip, policy, world.wall(), expiry)
     }
 
     fn freeze(
@@ -127,8 +131,8 @@ impl Read for SimEdges {
         Details::new()
     }
 
-    fn contributors(&mut self, base: &CommitId, tip: &CommitId, _: &Id) -> Result<Vec<Contributor>, Arc<str>> {
-        let people = self.enter("contributors").repository.contributors(base, tip, self.app);
+    fn contributors(&mut self, base: &CommitId, tip: &CommitId, id: &Id) -> Result<Vec<Contributor>, Arc<str>> {
+        let people = self.enter("contributors").repository.contributors(base, tip, self.app, &[id].into());
         Ok(people.into_iter().map(|who| Contributor { names: vec![who.into()] }).collect())
     }
 
@@ -184,7 +188,7 @@ impl Read for SimEdges {
         ids.iter().filter(sick).cloned().collect()
     }
 
-    fn still(&mut self, tip: &CommitId) -> bool {
+    fn still(&mut self, tip: Option<&CommitId>) -> bool {
         let mut world = self.enter("still");
         let faults = world.faults;
         if world.random.chance(faults.fetch) {
@@ -194,7 +198,7 @@ impl Read for SimEdges {
             world.seen(self.pid, self.app).acting_since = Some(now);
             return true;
         }
-        world.repository.tip == *tip
+        tip == Some(&world.repository.tip)
     }
 
     fn local_freezes(&mut self, _: &State) -> Vec<Reason> {

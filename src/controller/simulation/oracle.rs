@@ -98,6 +98,8 @@ pub struct Eye {
     pub highs: Vec<(Timestamp, u32)>,
     /// The inventory when the cycle began.
     pub inventory: u32,
+    /// The commit that the first promotion of all led to.
+    pub first: Option<CommitId>,
     /// What it comes to by the promotion that was begun last, until one has converged.
     pub begun: usize,
     /// How many resources each group had then.
@@ -112,6 +114,8 @@ pub struct Eye {
     pub grants: Vec<Grant>,
     /// What was shown under a plan's digest.
     pub shown: BTreeMap<Digest, Print>,
+    /// Plans that were latched, shown or not: a cycle that fails after it wrote shows nothing, and can be approved.
+    pub latched: BTreeSet<Digest>,
     /// What was shown under a change's digest.
     pub shown_changes: BTreeMap<Digest, Print>,
     /// What was shown under an operation's digest.
@@ -294,9 +298,11 @@ impl World {
                     let count = |verb| ops.iter().filter(|op| op.verb == verb).count();
                     let there =
                         self.durable(store, app).resources.values().filter(|one| one.accepted.is_some()).count();
+                    self.eye(store, app).first.get_or_insert_with(|| rollout.commit.clone());
                     self.eye(store, app).begun = (there + count(Verb::Create)).saturating_sub(count(Verb::Delete));
                 }
             }
+            Fact::Latched { state, .. } => self.eye(store, app).latched.extend(state.digest),
             Fact::BatchSettled { purpose, .. } => {
                 if let Some(batch) = self.eye(store, app).batches.get_mut(purpose) {
                     let next = if batch.wrote == 0 { batch.allowed } else { batch.wrote.saturating_mul(2) };
@@ -379,7 +385,7 @@ impl World {
         let state = self.durable(store, app);
         let now = state.now();
         let last = state.app.last_verified.clone();
-        let base = state.app.converged.clone().or_else(|| last.clone());
+        let base = state.app.base().cloned();
         let verified = self.verified(base.as_ref(), tip, revoked)
             && last.is_none_or(|last| self.repository.range(&last, tip).on_chain);
         let Some(entries) = self.repository.get(tip).map(|commit| commit.freezes.clone()) else { return };

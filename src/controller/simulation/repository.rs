@@ -295,7 +295,7 @@ impl Repository {
         now: Timestamp,
         expiry: Timestamp,
     ) -> Result<Trusted, Arc<str>> {
-        let base = state.app.converged.clone().or_else(|| state.app.last_verified.clone());
+        let base = state.app.base().cloned();
         let range = match base.clone().or_else(|| policy.anchor.clone()) {
             Some(base) if self.get(&base).is_none() => return Err("a commit is missing".into()),
             Some(base) => self.range(&base, tip),
@@ -380,12 +380,25 @@ impl Repository {
         signed || vouched || self.freezes_only(id, now)
     }
 
-    /// Returns everybody with a part in the commits of a range that change an application.
-    pub fn contributors(&self, base: &CommitId, tip: &CommitId, app: usize) -> BTreeSet<&'static str> {
+    /// Returns everybody with a part in what a range does to some resources of an application.
+    pub fn contributors(
+        &self,
+        base: &CommitId,
+        tip: &CommitId,
+        app: usize,
+        resources: &BTreeSet<&Id>,
+    ) -> BTreeSet<&'static str> {
         let mut people = BTreeSet::new();
         for commit in self.range(base, tip).all.iter().filter_map(|id| self.get(id)) {
             let parent = commit.parents.first().and_then(|parent| self.get(parent));
-            if parent.is_none_or(|parent| parent.sources[app] != commit.sources[app]) {
+            let of = |commit: &SimCommit, id: &Id| commit.sources[app].tree()?.get(id).map(Thing::digest);
+            // What does not render has a part in everything.
+            let whole = |commit: &SimCommit| !matches!(commit.sources[app], Source::Broken);
+            let same = |parent: &SimCommit| {
+                parent.sources[app] == commit.sources[app]
+                    || whole(parent) && whole(commit) && resources.iter().all(|id| of(parent, id) == of(commit, id))
+            };
+            if !parent.is_some_and(same) {
                 people.insert(PEOPLE[commit.author]);
             }
         }

@@ -252,10 +252,12 @@ impl World {
         by: &Arc<str>,
         digest: &Digest,
     ) {
-        let base = self.durable(store, app).app.converged.clone();
+        let first = self.eye(store, app).first.clone();
+        let base = self.durable(store, app).app.converged.clone().or(first);
+        let resources = ops.iter().map(|op| &op.id).collect();
         let people = match (&base, purpose) {
             (_, Purpose::Heal) => BTreeSet::new(),
-            (Some(base), _) => self.repository.contributors(base, &rollout.commit, app),
+            (Some(base), _) => self.repository.contributors(base, &rollout.commit, app, &resources),
             (None, _) => self.repository.get(&rollout.commit).map(|commit| PEOPLE[commit.author]).into_iter().collect(),
         };
         let guards = self.guards(store, app);
@@ -263,7 +265,10 @@ impl World {
         let ttl = SignedDuration::try_from(guards.approval_ttl).unwrap_or(SignedDuration::MAX);
         let eye = self.eye(store, app);
         let fleet = eye.shown_fleet.contains(digest);
-        let plan = eye.shown.get(digest) == Some(&print(ops));
+        let plan = match eye.shown.get(digest) {
+            Some(shown) => *shown == print(ops),
+            None => *digest == rollout.digest && eye.latched.contains(digest),
+        };
         let change = eye.shown_changes.get(digest) == Some(&print_change(ops));
         if !fleet && !plan && !change {
             return self.broken("approval_binding", format!("{by} approved {digest}, which is another plan"));

@@ -83,8 +83,15 @@ impl State {
             Fact::Accepted { id, accepted } => self.accept(id, Some(accepted), touched),
             Fact::Forgotten { id } => self.accept(id, None, touched),
             Fact::Verified { commit, keys } => {
+                self.app.first.get_or_insert_with(|| commit.clone());
+                // What is promoted of the same commit later, such as what was parked, has a range without commits.
+                if self.app.last_verified.as_ref() == Some(commit) {
+                    let new = keys.iter().filter(|key| !self.app.vouched_by.contains(key)).cloned().collect::<Vec<_>>();
+                    self.app.vouched_by.extend(new);
+                } else {
+                    self.app.vouched_by.clone_from(keys);
+                }
                 self.app.last_verified = Some(commit.clone());
-                self.app.vouched_by.clone_from(keys);
             }
             Fact::Converged { commit, desired, good, skipped, left, .. } => {
                 if self.app.converged.as_ref() != Some(commit) {

@@ -24,6 +24,35 @@ fn a_month_of_names_that_come_and_go_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_is_promoted_later_of_the_same_commit_forgets_no_key_that_vouched_for_it() {
+    let mut world = World::at(files(0..3, 1));
+    let mut verified = |commit: &str, keys: &[&str]| {
+        let keys = keys.iter().map(|key| Arc::from(*key)).collect();
+        world.fold(vec![Fact::Verified { commit: CommitId::new(commit), keys }]);
+        world.state.app.vouched_by.join(" ")
+    };
+    assert_eq!(verified("tip", &["a", "b"]), "a b");
+    assert_eq!(verified("tip", &[]), "a b");
+    assert_eq!(verified("tip", &["b", "c"]), "a b c");
+    assert_eq!(verified("next", &["d"]), "d");
+}
+
+#[test]
+fn before_anything_has_converged_the_range_begins_at_the_first_promotion() {
+    let mut state = super::super::state::State::default();
+    let mut fold = |fact: &Fact| {
+        state.fold(fact, &mut Touched::default());
+        state.app.base().map(|commit| commit.as_str().to_owned())
+    };
+    let verified = |commit: &str| Fact::Verified { commit: CommitId::new(commit), keys: Vec::new() };
+    assert_eq!(fold(&verified("first")).as_deref(), Some("first"));
+    assert_eq!(fold(&verified("second")).as_deref(), Some("first"), "who made the second may not approve it");
+    let (commit, desired) = (CommitId::new("second"), Digest::of_parts(["desired"]));
+    let converged = Fact::Converged { commit, desired, good: true, seconds: None, skipped: vec![], left: vec![] };
+    assert_eq!(fold(&converged).as_deref(), Some("second"));
+}
+
+#[test]
 fn reverts_of_one_resource_are_bounded() {
     let mut world = World::at(files(0..3, 1));
     world.guards.fight.clear();

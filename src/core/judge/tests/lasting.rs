@@ -60,6 +60,22 @@ fn a_deletion_that_a_crash_hid_counts_although_its_rollout_is_over() {
 }
 
 #[test]
+fn what_lands_untold_counts_in_the_judgement_that_ends_its_rollout() {
+    let mut world = World::at(files(0..20, 1));
+    world.guards.change_halt = Limit::Fixed(2);
+    world.push("tip", with(files(0..20, 1), files(0..1, 2)));
+    let _ = world.judge();
+    let one = reserve(&mut world);
+    time_out(&mut world, one);
+    world.live.insert("f000".to_owned(), 2);
+    // Two more would be as many as may be, if the first were none.
+    world.push("another", with(files(0..20, 1), files(0..3, 2)));
+    let judgement = world.judge();
+    let latch = judgement.latch(LatchName::Plan).expect("three within the hour are one too many");
+    assert_eq!(latch.latch.reasons.iter().map(|reason| &*reason.code).collect::<Vec<_>>(), ["window"]);
+}
+
+#[test]
 fn what_was_refused_counts_nowhere() {
     let mut world = World::at(files(0..20, 1));
     world.push("tip", files(1..20, 1));
