@@ -37,7 +37,13 @@ pub fn guards(guards: &mut Guards, focus: Weakened) {
             guards.drift.grace = std::time::Duration::from_secs(1);
             guards.drift_halt = Limit::Disabled;
         }
-        Weakened::Breaker | Weakened::Failure => guards.backoff_max = std::time::Duration::from_secs(60),
+        // Nothing else is to stop what fails.
+        Weakened::Breaker | Weakened::Failure => {
+            guards.backoff_max = std::time::Duration::from_secs(60);
+            (guards.change_halt, guards.drift_halt, guards.write_cap) =
+                (Limit::Disabled, Limit::Disabled, Limit::Disabled);
+            guards.window_changes.clear();
+        }
         _ => {}
     }
 }
@@ -45,6 +51,11 @@ pub fn guards(guards: &mut Guards, focus: Weakened) {
 /// Tells whether a guard is about what only clusters do.
 pub const fn is_of_clusters(focus: Weakened) -> bool {
     matches!(focus, Weakened::Ownership | Weakened::Leaving | Weakened::Suspects | Weakened::Dependants)
+}
+
+/// Tells whether a guard is about writes that fail again and again: until it is quiet.
+pub const fn stays_jammed(focus: Weakened) -> bool {
+    matches!(focus, Weakened::Breaker | Weakened::Failure)
 }
 
 /// Turns the faults to what a guard is about.
@@ -129,7 +140,7 @@ pub fn happen(world: &mut World, store: usize, app: usize, focus: Weakened) {
             _ => {}
         },
         Weakened::Breaker | Weakened::Failure => match world.number(3) {
-            // Until it is quiet: ten failures in a row take their time.
+            // Ten failures in a row take their time.
             0 if world.jammed.is_empty() => world.jam(app),
             0 => {}
             1 => world.push_change(Change::Sweep, good),

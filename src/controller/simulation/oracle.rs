@@ -445,7 +445,11 @@ impl World {
             latches: state.app.latches.clone(),
             base: state.app.converged.clone(),
         };
-        self.eye(store, app).credits.push(credit);
+        // A process that could not go on after it had reserved does so anew.
+        let eye = self.eye(store, app);
+        let again = |known: &Credit| (known.pid, &known.op.id) == (pid, &credit.op.id);
+        eye.credits.retain(|known| !again(known));
+        eye.credits.push(credit);
     }
 
     /// Takes note of what a batch amounted to.

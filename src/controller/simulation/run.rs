@@ -91,8 +91,10 @@ fn guards(random: &mut Random, focus: Option<Weakened>) -> Guards {
         guards.window_deletes.clear();
         guards.window_changes.clear();
     }
+    // In a hurry, so that breakers open too.
     if random.chance(300) {
         guards.drift.grace = Duration::from_secs(60);
+        guards.backoff_max = Duration::from_secs(60);
     }
     if random.chance(300) {
         guards.protected.push("db/**".into());
@@ -182,6 +184,7 @@ fn faults(random: &mut Random) -> Faults {
 pub fn run(seed: u64, options: Options) -> Ran {
     let mut world = world(seed, options);
     let length = 10 + world.random.below(50);
+    let length = if options.focus.is_some_and(focus::stays_jammed) { length + 60 } else { length };
     let world: Shared = Rc::new(RefCell::new(world));
     let ended = catch_unwind(AssertUnwindSafe(|| {
         let mut controller = Controller::start(&world, 0);
@@ -381,8 +384,10 @@ fn unconverged(world: &World, app: usize) -> Option<String> {
     let objects = &world.targets[app].objects;
     // What somebody else owns is taken back, be it the same.
     let ours = |object: &Object| world.targets[app].cluster.is_none() || object.owner == Owner::Ours;
+    // Nor is what is being deleted there to stay.
+    let stays = |id: &crate::core::resource::Id| !world.targets[app].is_leaving(id);
     let is = |id, thing: &super::repository::Thing| {
-        objects.get(id).is_some_and(|object| object.holds == thing.digest() && ours(object))
+        objects.get(id).is_some_and(|object| object.holds == thing.digest() && ours(object)) && stays(id)
     };
     if let Some((id, _)) = tree.iter().find(|(id, thing)| !is(*id, thing)) {
         return Some(format!("{id} of {app} is not as the tip wants it"));

@@ -236,6 +236,7 @@ impl World {
         }
         self.count("the target takes no more writes");
         let share = [200, 1000][self.number(2)];
+        let share = if self.focus.is_some_and(super::focus::stays_jammed) { 1000 } else { share };
         for number in 0..60 {
             if self.random.chance(share) {
                 self.jammed.insert((app, id(number)));
@@ -249,7 +250,7 @@ impl World {
 pub fn happen(world: &mut World, store: usize) {
     let app = world.number(world.settings.len());
     if let Some(focus) = world.focus
-        && world.random.chance(500)
+        && world.random.chance(if super::focus::stays_jammed(focus) { 900 } else { 500 })
     {
         return super::focus::happen(world, store, app, focus);
     }
@@ -285,7 +286,7 @@ pub fn happen(world: &mut World, store: usize) {
         43 if world.random.chance(300) => world.mount(app, false),
         44 | 45 => world.mount(app, true),
         46 if world.random.chance(300) => world.jam(app),
-        47 if !world.jammed.is_empty() => world.jam(app),
+        47 if !world.jammed.is_empty() && !world.focus.is_some_and(super::focus::stays_jammed) => world.jam(app),
         48 if world.random.chance(400) => world.loosen(app),
         _ => {}
     }

@@ -435,6 +435,8 @@ impl State {
         if slot.state == OpState::Done {
             return;
         }
+        // What somebody else did meanwhile says nothing about whether what is written here works (`GUARDS.md` 5.8).
+        let ours = slot.state == OpState::Reserved;
         slot.state = OpState::Done;
         touched.ops.insert((purpose, index));
         let late = slot.op.is_late();
@@ -443,7 +445,7 @@ impl State {
             if !late {
                 rollout.writes_left = rollout.writes_left.saturating_sub(1);
             }
-            if let Some(batch) = rollout.batch.as_mut() {
+            if let Some(batch) = rollout.batch.as_mut().filter(|_| ours) {
                 batch.wrote.push(id.clone());
             }
         }

@@ -76,6 +76,27 @@ fn what_lands_untold_counts_in_the_judgement_that_ends_its_rollout() {
 }
 
 #[test]
+fn what_somebody_else_did_makes_no_batch_larger() {
+    let mut world = World::at(files(0..20, 1));
+    world.push("tip", with(files(0..20, 1), files(0..4, 2)));
+    let _ = world.judge();
+    let purpose = Purpose::Promote;
+    let found = |world: &mut World, index: u32| {
+        let id = world.state.rollout_ops[&(purpose, index)].op.id.clone();
+        world.fold(vec![Fact::FoundDone { purpose, index, accepted: None, id }]);
+    };
+    world.fold(vec![Fact::BatchStarted { purpose, size: 1 }]);
+    found(&mut world, 3);
+    assert_eq!(pace::next(&world.state, purpose, &world.guards), Next::Write(0), "the batch has room as before");
+    world.fold(vec![Fact::Reserved { purpose, index: 0, deletes: false }]);
+    // What was reserved may be ours: it is looked at like what was written.
+    found(&mut world, 0);
+    assert_eq!(pace::next(&world.state, purpose, &world.guards), Next::Settle);
+    world.fold(vec![Fact::BatchSettled { purpose, unhealthy: Vec::new() }]);
+    assert_eq!(world.state.app.rollouts[&purpose].next_batch, 2);
+}
+
+#[test]
 fn what_was_refused_counts_nowhere() {
     let mut world = World::at(files(0..20, 1));
     world.push("tip", files(1..20, 1));
