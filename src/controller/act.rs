@@ -408,6 +408,9 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
             reasons: vec![Reason::crossed("health", count, 0, wrote, message)],
             judged: self.assessment.tip_desired().map(|desired| desired.to_string().into()),
             digest: rollout.map(|rollout| rollout.digest),
+            wrote: rollout
+                .map(|rollout| rollout.desired)
+                .filter(|desired| Some(*desired) != self.assessment.tip_desired()),
             clean: 0,
             clean_at: 0,
             only: bad.iter().map(|(id, _)| id.clone()).collect(),

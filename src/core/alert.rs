@@ -224,6 +224,7 @@ mod tests {
             digest: None,
             clean,
             clean_at: 0,
+            wrote: None,
             only: Vec::new(),
         };
         Fact::Latched { latch: LatchName::Plan, state: Box::new(state) }

@@ -133,6 +133,9 @@ pub struct Latch {
     /// The digest that lets it go when approved, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// The desired digest that was being written, where that was not the tip's: of the good commits before a culprit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrote: Option<Digest>,
     /// Counted cycles in a row without its cause.
     #[serde(default)]
     pub clean: u32,

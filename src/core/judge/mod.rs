@@ -274,7 +274,16 @@ impl<'a> Judge<'a> {
     }
 
     fn fresh(&self, reasons: Vec<Reason>) -> Latch {
-        Latch { since: self.state.now(), reasons, judged: None, digest: None, clean: 0, clean_at: 0, only: Vec::new() }
+        Latch {
+            since: self.state.now(),
+            reasons,
+            judged: None,
+            digest: None,
+            wrote: None,
+            clean: 0,
+            clean_at: 0,
+            only: Vec::new(),
+        }
     }
 
     fn count_clean(&self, latch: &mut Latch) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::ledger::Fact;
 use super::super::reason::Reason;
 use super::super::resource::Id;
-use super::super::state::{LatchName, Resource};
+use super::super::state::{LatchName, Resource, Standing};
 use super::super::weaken::{self, Weakened};
 use super::{CLEAN_CYCLES, Judge, Scope};
 
@@ -92,7 +92,8 @@ impl Judge<'_> {
         }
     }
 
-    /// HEALTH: set while acting; cleared by a tip that desires something else, or by an approval once everything is healthy (`GUARDS.md` 2).
+    /// HEALTH: set while acting; cleared by a tip that desires something else, by an approval once everything is healthy
+    /// (`GUARDS.md` 2), or by an approval of the tip where only what leads up to it was written (3.5).
     pub(super) fn health(&mut self) {
         let Some(known) = self.known(LatchName::Health).cloned() else { return };
         // One that verifies and desires something else: what only touches other paths would go on with what does not work.
@@ -107,6 +108,13 @@ impl Judge<'_> {
         {
             self.out.facts.push(Fact::ApprovalSpent { digest: named, how: "used".into() });
             return self.clear(LatchName::Health, &format!("approved by {by}"));
+        }
+        // The commits before a culprit do not work, and the tip that waits behind them desires something else: whoever lets it
+        // go lets go what was not tried.
+        if known.wrote.is_some()
+            && let Some(Standing::Approved { by, .. }) = self.standing_of_plan()
+        {
+            return self.clear(LatchName::Health, &format!("the plan to the tip was approved by {by}"));
         }
         self.hold(LatchName::Health, Scope::Promotion, known);
     }

@@ -175,7 +175,16 @@ fn latch() -> impl Strategy<Value = Box<Latch>> {
     let parts = (time(), vec(word(), 0..3), option::of(word()), option::of(digest()), any::<u32>(), vec(id(), 0..3));
     parts.prop_map(|(since, reasons, judged, digest, clean, only)| {
         let reasons = reasons.iter().map(|word| Reason::crossed(word, 12, 10, 100, word.as_str())).collect();
-        Box::new(Latch { since, reasons, judged: judged.map(Into::into), digest, clean, clean_at: 3, only })
+        Box::new(Latch {
+            since,
+            reasons,
+            judged: judged.map(Into::into),
+            digest,
+            wrote: digest,
+            clean,
+            clean_at: 3,
+            only,
+        })
     })
 }
 

@@ -97,6 +97,36 @@ fn what_somebody_else_did_makes_no_batch_larger() {
 }
 
 #[test]
+fn the_tip_may_be_let_go_although_what_leads_up_to_it_does_not_work() {
+    let mut world = super::poisoned();
+    let plan = world.judge().latch(LatchName::Plan).and_then(|held| held.latch.digest).expect("the tip is held");
+    let prefix = world.state.app.rollouts[&Purpose::Promote].clone();
+    assert_eq!(prefix.commit, CommitId::new("second"));
+    let tip = super::super::super::fixture::desired(&world.tip().1).digest();
+    let latch = Latch {
+        since: world.state.now(),
+        reasons: vec![Reason::new("health", "does not work")],
+        judged: Some(tip.to_string().into()),
+        digest: Some(prefix.digest),
+        wrote: Some(prefix.desired),
+        clean: 0,
+        clean_at: 0,
+        only: vec![],
+    };
+    world.fold(vec![
+        Fact::RolloutEnded { purpose: Purpose::Promote, how: "what it wrote turned unhealthy".into() },
+        Fact::Latched { latch: LatchName::Health, state: Box::new(latch) },
+    ]);
+    assert!(world.judge().latch(LatchName::Health).is_some());
+    assert!(world.state.app.rollouts.is_empty(), "what does not work is not tried again");
+
+    world.approve(plan, "bob@a");
+    let judgement = world.judge();
+    assert!(judgement.latch(LatchName::Health).is_none() && judgement.latch(LatchName::Plan).is_none());
+    assert_eq!(world.state.app.rollouts[&Purpose::Promote].commit, CommitId::new("fourth"));
+}
+
+#[test]
 fn what_was_refused_counts_nowhere() {
     let mut world = World::at(files(0..20, 1));
     world.push("tip", files(1..20, 1));
@@ -230,6 +260,7 @@ fn health_holds_for_every_tip_that_desires_the_same() {
         digest: Some(digest(3)),
         clean: 0,
         clean_at: 0,
+        wrote: None,
         only: vec![Id::new("f000")],
     };
     world.fold(vec![Fact::Latched { latch: LatchName::Health, state: Box::new(latch) }]);
