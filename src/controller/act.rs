@@ -422,8 +422,7 @@ impl<E: Read + Write, L: Ledger> Actor<'_, E, L> {
     /// later cycle says then when all of it is there.
     fn is_all(&self, rollout: &Rollout) -> bool {
         let (_, plan) = self.assessment.toward(&rollout.commit);
-        let slots = self.state.rollout_ops.range((self.purpose, 0)..=(self.purpose, u32::MAX));
-        let written: BTreeSet<&Id> = slots.map(|(_, slot)| &slot.op.id).collect();
+        let written: BTreeSet<&Id> = self.state.slots(self.purpose).map(|slot| &slot.op.id).collect();
         self.assessment.complete && plan.ops.iter().all(|op| written.contains(&op.id))
     }
 

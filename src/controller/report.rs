@@ -211,8 +211,7 @@ fn plan_status(assessment: &Assessment, held: bool) -> Option<PlanStatus> {
     let commits: Vec<CommitStatus> =
         assessment.commits.iter().map(|effect| commit_status(assessment, effect)).collect();
     let (mut culprit, mut contributors, mut verdict) = (None, Vec::new(), None);
-    // What another path or renderer makes of the same commits is nobody's.
-    if held && !commits.is_empty() {
+    if held {
         match culprit::verdict(&assessment.commits) {
             Verdict::Culprit(at) => culprit = commits.get(at).cloned(),
             // A first sync, or another path: no commit did it.

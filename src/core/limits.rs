@@ -149,8 +149,8 @@ pub fn of_windows(ops: &[Op], state: &State, guards: &Guards) -> Vec<Reason> {
     for (window, times) in &guards.window_deletes {
         let n = state.largest(*window);
         let Some(limit) = guards.delete_halt.at(n).map(|limit| limit.saturating_mul(*times)) else { continue };
-        let planned = ops.iter().filter(|op| op.effect == Effect::Delete);
-        let untold = state.untold().filter(|op| op.effect == Effect::Delete);
+        let deletes = |op: &&Op| op.effect == Effect::Delete;
+        let (planned, untold) = (ops.iter().filter(deletes), state.untold().filter(deletes));
         let count = distinct(planned, untold, state, |trouble| trouble.deleted, *window, now);
         if count.total > limit && count.planned > 0 && !weaken::is(Weakened::Window) {
             let message = format!(
@@ -164,8 +164,8 @@ pub fn of_windows(ops: &[Op], state: &State, guards: &Guards) -> Vec<Reason> {
     for (window, times) in &guards.window_changes {
         let n = state.largest(*window);
         let Some(limit) = guards.change_halt.at(n).map(|limit| limit.saturating_mul(*times)) else { continue };
-        let planned = ops.iter().filter(|op| Magnitude::of([*op]).changes() > 0);
-        let untold = state.untold().filter(|op| Magnitude::of([*op]).changes() > 0);
+        let changes = |op: &&Op| Magnitude::of([*op]).changes() > 0;
+        let (planned, untold) = (ops.iter().filter(changes), state.untold().filter(changes));
         let when = |trouble: &super::state::Trouble| trouble.changed.max(trouble.deleted);
         let count = distinct(planned, untold, state, when, *window, now);
         if count.total > limit && count.planned > 0 && !weaken::is(Weakened::Window) {

@@ -338,9 +338,14 @@ impl State {
         self.resources = shared.collect();
     }
 
+    /// Returns the operations of a rollout under way, in their order.
+    pub fn slots(&self, purpose: Purpose) -> impl Iterator<Item = &RolloutOp> {
+        self.rollout_ops.range((purpose, 0)..=(purpose, u32::MAX)).map(|(_, slot)| slot)
+    }
+
     /// Returns the resources that a promotion under way is still to write; it may lead to another commit than the tip.
     pub fn to_be_written(&self) -> impl Iterator<Item = &Id> {
-        let slots = self.rollout_ops.range((Purpose::Promote, 0)..=(Purpose::Promote, u32::MAX)).map(|(_, slot)| slot);
+        let slots = self.slots(Purpose::Promote);
         slots.filter(|slot| slot.state != OpState::Done && slot.op.verb != Verb::Delete).map(|slot| &slot.op.id)
     }
 
@@ -349,7 +354,7 @@ impl State {
     pub fn untold(&self) -> impl Iterator<Item = &super::op::Op> {
         let passed =
             self.app.rollouts.get(&Purpose::Promote).is_some_and(|rollout| rollout.standing == Standing::Passed);
-        let slots = self.rollout_ops.range((Purpose::Promote, 0)..=(Purpose::Promote, u32::MAX)).map(|(_, slot)| slot);
+        let slots = self.slots(Purpose::Promote);
         slots.filter(move |slot| passed && slot.state == OpState::Reserved).map(|slot| &slot.op)
     }
 

@@ -136,12 +136,7 @@ fn a_pack_that_does_not_fit_beside_the_ledger_is_told_and_healing_goes_on() {
     assert_eq!(changes(&before, &world.tree("web")).created, ["f005.conf"], "healing stopped");
     assert_eq!(changes(&before, &world.tree("web")).total(), 1);
     // What came of it was thrown away again: the next that fits is fetched.
-    world.repo.git(&["reset", "-q", "--hard", &accepted]);
-    world.repo.change("", 0..2, "omega");
-    world.repo.commit("without it").by("alice");
-    world.repo.force_push();
-    world.converge("web");
-    world.assert_converged("web");
+    world.converge_without(&accepted);
     world.assert_free("web");
 }
 

@@ -72,7 +72,7 @@ impl Judge<'_> {
         let unread: BTreeSet<&Id> = comparison.unread.iter().map(|(id, _)| id).collect();
         let unobserved = self.inputs.unobserved.is_some();
         let live = |op: &Op| op.from.as_ref().map(|(digest, _)| *digest);
-        let slots = self.state.rollout_ops.range((purpose, 0)..=(purpose, u32::MAX)).map(|(_, slot)| slot);
+        let slots = self.state.slots(purpose);
         slots
             .filter(|slot| slot.state != OpState::Done)
             .map(|slot| &slot.op)

@@ -195,6 +195,17 @@ impl World {
         self.fail(&format!("{app} did not converge to {tip}: {:#?}", self.missing_from(app)));
     }
 
+    /// Takes what was pushed since a commit out of the history, where a revert would leave it, and converges to the rest.
+    #[track_caller]
+    pub fn converge_without(&self, accepted: &str) {
+        self.repo.git(&["reset", "-q", "--hard", accepted]);
+        self.repo.change("", 0..2, "omega");
+        self.repo.commit("without it").by("alice");
+        self.repo.force_push();
+        self.converge("web");
+        self.assert_converged("web");
+    }
+
     /// Runs one command and returns how it ended, whatever that was.
     #[track_caller]
     pub fn approve(&self, app: &str, digest: &str) -> Ran {
